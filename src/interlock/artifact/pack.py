@@ -1,0 +1,79 @@
+"""Packing: from a checkout to a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from interlock.artifact.chunks import describe, digest
+from interlock.artifact.formats import check_format
+from interlock.artifact.manifest import File, Manifest, dir_hash, safe_path
+from interlock.config import Config
+from interlock.errors import BadConfiguration
+from interlock.source import LOCK
+
+
+def pack(root: Path, config: Config, commit: str, tree: str) -> Manifest:
+    """The manifest of the version that the checkout at `root` makes.
+
+    Its files are the code, the weights and the golden examples that `config` names,
+    each let in only when its content is of an allowed format.
+
+    Raises BadConfiguration for a file that is missing or not a plain file, and
+    VerificationFailed for a format that is not let in.
+    """
+    base = root / config.path
+    weights = [describe(path, name) for name, path in _below(base, config.weights)]
+    named = [*config.code, config.golden]
+    others = [describe(path, name) for each in named for name, path in _below(base, each)]
+    files = {file.path: file for file in (*weights, *others)}
+    for file in files.values():
+        check_format(base / file.path)
+    return Manifest(
+        name=config.name,
+        commit=commit,
+        tree=tree,
+        lock=digest(_required(root / LOCK).read_bytes()),
+        weights=_weights_digest(weights, config.weights),
+        contract={
+            "load": config.load,
+            "predict": config.predict,
+            "input": dict(config.schema.input),
+            "output": config.schema.output,
+        },
+        golden=config.golden,
+        files=tuple(files[path] for path in sorted(files)),
+    )
+
+
+def _below(base: Path, name: str) -> Iterator[tuple[str, Path]]:
+    """The plain files that `name` stands for: itself, or all those in the folder."""
+    path = base / name
+    if path.is_dir() and not path.is_symlink():
+        children = sorted(path.iterdir())
+        for child in (c for c in children if c.name != "__pycache__"):
+            yield from _below(base, f"{name}/{child.name}")
+        return
+    if path.is_symlink() or not path.is_file():
+        found = "a link" if path.is_symlink() else "no such file"
+        raise BadConfiguration(
+            f"{name} to be a plain file", found, "correct [tool.interlock], or add it"
+        )
+    try:
+        yield safe_path(name), path
+    except ValueError:
+        raise BadConfiguration(
+            "file names that mean the same everywhere", repr(name), "rename the file"
+        ) from None
+
+
+def _weights_digest(files: list[File], folder: str) -> str:
+    return dir_hash((f.path.removeprefix(f"{folder}/"), f.sha256) for f in files)
+
+
+def _required(path: Path) -> Path:
+    if not path.is_file():
+        raise BadConfiguration(
+            f"{path.name} beside pyproject.toml", "none", "write it with: nox -s lock"
+        )
+    return path

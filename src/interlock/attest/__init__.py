@@ -1,0 +1,1 @@
+"""Who says what: statements, the signed envelopes around them, and whom to believe."""

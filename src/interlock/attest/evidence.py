@@ -1,0 +1,165 @@
+"""Evidence: what a session found, and the reasons not to accept it.
+
+Each rule is a pure function from evidence to a finding or none. There is no default
+that passes: what is not there, not readable or not about exactly this source refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from interlock.artifact.manifest import Manifest
+from interlock.attest.statement import TEST_RESULT, Statement, moment
+from interlock.errors import EvidenceRefused, VerificationFailed
+
+SESSION = "urn:interlock:session"
+FINISHED = "urn:interlock:finished"
+FRESH = "urn:interlock:virtualenv:fresh"
+_CLOCK = timedelta(minutes=5)  # how far two honest clocks may differ
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A test-result Statement, read."""
+
+    session: str
+    result: str  # PASSED, WARNED or FAILED
+    tree: str
+    lock: str
+    weights: str
+    fresh: bool  # whether the virtualenv was made for this run
+    finished: datetime
+    packages: Mapping[str, str]  # installed distribution -> version
+    files: Mapping[str, str]  # what the session left -> sha256
+    statement: Statement
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A reason not to accept a session's evidence."""
+
+    session: str
+    code: str  # missing, failed, tree, lock, weights, stale, future, reused
+    expected: str
+    found: str
+
+
+def read(data: bytes) -> Evidence:
+    """The evidence in a test-result Statement.
+
+    Raises VerificationFailed when it is not one, or lacks what evidence must say.
+    """
+    return from_statement(Statement.from_bytes(data, TEST_RESULT))
+
+
+def from_statement(statement: Statement) -> Evidence:
+    """The evidence that a statement with predicate test-result holds."""
+    predicate = statement.predicate
+    try:
+        entries = {str(e["name"]): e for e in predicate["configuration"]}
+        uris = {name: str(entry.get("uri", "")) for name, entry in entries.items()}
+        return Evidence(
+            session=str(predicate[SESSION]),
+            result=str(predicate["result"]),
+            tree=statement.digest["gitTree"],
+            lock=entries["requirements.lock"]["digest"]["sha256"],
+            weights=entries["weights"]["digest"]["dirHash"],
+            fresh=uris["virtualenv"] == FRESH,
+            finished=moment(predicate[FINISHED]),
+            packages=_packages(uris.values()),
+            files=_files(entries),
+            statement=statement,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise VerificationFailed(
+            "evidence as docs/formats.md describes it",
+            f"{type(error).__name__}: {error}",
+            "run the session again: nox writes it anew",
+        ) from None
+
+
+def _packages(uris: Iterable[str]) -> dict[str, str]:
+    prefix = "pkg:pypi/"
+    pairs = (uri.removeprefix(prefix).split("@") for uri in uris if uri.startswith(prefix))
+    return {name: version for name, version in pairs}
+
+
+def _files(entries: Mapping[str, Any]) -> dict[str, str]:
+    digests = {name: entry.get("digest", {}) for name, entry in entries.items()}
+    return {name: d["sha256"] for name, d in digests.items() if "sha256" in d}
+
+
+def newest(evidence: Iterable[Evidence]) -> dict[str, Evidence]:
+    """The latest evidence of each session: what was found last is what counts."""
+    ordered = sorted(evidence, key=lambda each: each.finished)
+    return {each.session: each for each in ordered}
+
+
+def findings(
+    evidence: Mapping[str, Evidence],
+    demands: Mapping[str, timedelta],
+    manifest: Manifest,
+    now: datetime,
+) -> list[Finding]:
+    """Every reason why `evidence` does not allow to release the version."""
+    return [
+        finding
+        for session, oldest in demands.items()
+        for finding in _judge(session, evidence.get(session), manifest, now, oldest)
+    ]
+
+
+def _judge(
+    session: str, each: Evidence | None, manifest: Manifest, now: datetime, oldest: timedelta
+) -> list[Finding]:
+    if each is None:
+        return [Finding(session, "missing", "evidence that it passed", "none")]
+    age = now - each.finished
+    rules = (
+        ("failed", "PASSED", each.result),
+        ("tree", f"of tree {manifest.tree[:12]}", f"of tree {each.tree[:12]}"),
+        ("lock", f"of lock {manifest.lock[:12]}", f"of lock {each.lock[:12]}"),
+        ("weights", f"of weights {manifest.weights[:12]}", f"of weights {each.weights[:12]}"),
+    )
+    found = [Finding(session, code, want, got) for code, want, got in rules if want != got]
+    if age > oldest:
+        limit = f"at most {_hours(oldest)} old"
+        found.append(Finding(session, "stale", limit, f"{_hours(age)} old"))
+    if age < -_CLOCK:
+        found.append(Finding(session, "future", "a time that has come", str(each.finished)))
+    if not each.fresh:
+        found.append(Finding(session, "reused", "a fresh virtualenv", "a reused one"))
+    return found
+
+
+def _hours(age: timedelta) -> str:
+    hours = age.total_seconds() / 3600
+    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"
+
+
+def require(
+    evidence: Mapping[str, Evidence],
+    demands: Mapping[str, timedelta],
+    manifest: Manifest,
+    now: datetime,
+) -> list[Evidence]:
+    """The evidence that `demands` names, all of it acceptable.
+
+    Raises EvidenceRefused, naming every reason, otherwise.
+    """
+    refused = findings(evidence, demands, manifest, now)
+    if refused:
+        raise _refusal(refused, manifest)
+    return [evidence[session] for session in demands]
+
+
+def _refusal(refused: Sequence[Finding], manifest: Manifest) -> EvidenceRefused:
+    sessions = " ".join(dict.fromkeys(finding.session for finding in refused))
+    return EvidenceRefused(
+        "; ".join(f"{f.session}: {f.expected}" for f in refused),
+        "; ".join(f"{f.session}: {f.found} [{f.code}]" for f in refused),
+        f"run, on commit {manifest.commit[:12]}: nox -s {sessions}",
+    )

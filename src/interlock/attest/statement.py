@@ -1,0 +1,81 @@
+"""In-toto Statements: what every record says, and about what.
+
+Source: in-toto attestation framework, Statement v1; predicates test-result v0.1 and
+SLSA Verification Summary v1. Fields of our own are named by a URI, as both ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from interlock.canonical import canonical, parse
+from interlock.errors import VerificationFailed
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+SUMMARY = "https://slsa.dev/verification_summary/v1"
+MANIFEST = "urn:interlock:manifest:v1"
+TRUST_ROOT = "urn:interlock:trust-root:v1"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A predicate about one subject."""
+
+    subject: str  # a name for people; the digest is what counts
+    digest: Mapping[str, str]  # algorithm -> hex, for example {"sha256": ...}
+    predicate_type: str
+    predicate: Mapping[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """The statement in canonical JSON."""
+        return canonical(
+            {
+                "_type": STATEMENT,
+                "subject": [{"name": self.subject, "digest": dict(self.digest)}],
+                "predicateType": self.predicate_type,
+                "predicate": dict(self.predicate),
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, predicate_type: str) -> Statement:
+        """The statement in `data`, which must have this predicate and one subject.
+
+        Raises VerificationFailed for anything else.
+        """
+        try:
+            value = parse(data)
+            (subject,) = value["subject"]
+            found = (value["_type"], value["predicateType"])
+            if found != (STATEMENT, predicate_type):
+                raise ValueError(f"type and predicate {found}")
+            if not isinstance(value["predicate"], dict) or not subject["digest"]:
+                raise ValueError("no predicate, or a subject without a digest")
+            digest = {str(k): str(v) for k, v in subject["digest"].items()}
+            name = str(subject.get("name", ""))
+            return cls(name, digest, predicate_type, value["predicate"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise VerificationFailed(
+                f"an in-toto Statement with predicate {predicate_type}",
+                f"{type(error).__name__}: {error}",
+                "do not trust this record: it was not written by interlock",
+            ) from None
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the second, as in-toto asks.
+
+    >>> timestamp(datetime(2026, 11, 23, 18, 0, tzinfo=UTC))
+    '2026-11-23T18:00:00Z'
+    """
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> datetime:
+    """The time that `timestamp` wrote. Raises ValueError for another form."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

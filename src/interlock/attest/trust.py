@@ -1,0 +1,131 @@
+"""The trust root: who may sign what, and which evidence each channel demands.
+
+Rules:
+
+* root 1 is pinned by whoever reads the registry, on first sight or by a digest that
+  came another way;
+* root N + 1 counts only when the keys of root N have signed it too;
+* a role's record counts only with signatures by `threshold` of the role's keys.
+
+Reading and writing are elsewhere: here are values and the rules over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from securesystemslib.signer import Key, SSlibKey
+
+from interlock.artifact.chunks import digest
+from interlock.attest.envelope import payload, unseal
+from interlock.attest.statement import TRUST_ROOT, Statement
+from interlock.canonical import canonical
+from interlock.errors import BadConfiguration, VerificationFailed
+
+ROLES = ("root", "version", "evidence", "release")
+CHECKS = {"lint": 720, "unit": 720, "smoke": 720}  # hours that evidence lasts
+CHANNELS = {"staging": CHECKS, "production": CHECKS | {"nightly-eval": 48}}
+
+
+@dataclass(frozen=True)
+class Role:
+    """The keys that may sign a kind of record, and how many of them must."""
+
+    keys: Sequence[Key]
+    threshold: int
+
+
+@dataclass(frozen=True)
+class TrustRoot:
+    """One numbered trust root, as verified."""
+
+    sequence: int
+    roles: Mapping[str, Role]
+    channels: Mapping[str, Mapping[str, timedelta]]  # channel -> session -> oldest
+    sha256: str  # of the record: the policy's digest in a release
+
+    def open(self, data: bytes, role: str, predicate_type: str, what: str) -> Statement:
+        """The statement in a record, if the role's keys have signed it."""
+        keys, threshold = self.roles[role].keys, self.roles[role].threshold
+        return unseal(data, predicate_type, keys, threshold, what)
+
+    def demands(self, channel: str) -> Mapping[str, timedelta]:
+        """The sessions whose evidence `channel` demands, and how old it may be."""
+        if channel not in self.channels:
+            raise BadConfiguration(
+                f"a channel of the trust root: {', '.join(self.channels)}",
+                repr(channel),
+                "name one of those",
+            )
+        return self.channels[channel]
+
+
+def first_root(key: Key) -> Statement:
+    """Root 1 of a registry that one key keeps: it may sign everything."""
+    role = {"keyids": [key.keyid], "threshold": 1}
+    predicate = {
+        "sequence": 1,
+        "keys": {key.keyid: key.to_dict()},
+        "roles": {name: role for name in ROLES},
+        "channels": CHANNELS,
+    }
+    return Statement(
+        "root/1", {"sha256": digest(canonical(predicate))}, TRUST_ROOT, predicate
+    )
+
+
+def follow(records: Sequence[bytes]) -> TrustRoot:
+    """The newest of the numbered roots, each vouched for by the one before it.
+
+    Raises VerificationFailed where the chain breaks.
+    """
+    root: TrustRoot | None = None
+    for number, record in enumerate(records, start=1):
+        candidate = _read(record)
+        if candidate.sequence != number:
+            raise VerificationFailed(
+                f"root {number}", f"root {candidate.sequence}", "do not use this registry"
+            )
+        for voucher in (root, candidate):
+            if voucher is not None:
+                voucher.open(record, "root", TRUST_ROOT, f"root {number}")
+        root = candidate
+    if root is None:
+        raise VerificationFailed(
+            "a registry with a trust root", "none", "publish to it first, or correct its name"
+        )
+    return root
+
+
+def _read(record: bytes) -> TrustRoot:
+    predicate = payload(record, TRUST_ROOT).predicate
+    try:
+        keys = {
+            keyid: SSlibKey.from_dict(keyid, dict(value))
+            for keyid, value in predicate["keys"].items()
+        }
+        return TrustRoot(
+            sequence=int(predicate["sequence"]),
+            roles={name: _role(predicate["roles"][name], keys) for name in ROLES},
+            channels={
+                channel: {s: timedelta(hours=int(h)) for s, h in demands.items()}
+                for channel, demands in predicate["channels"].items()
+            },
+            sha256=digest(record),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise VerificationFailed(
+            "a trust root as docs/formats.md describes it",
+            f"{type(error).__name__}: {error}",
+            "do not use this registry",
+        ) from None
+
+
+def _role(value: Any, keys: Mapping[str, Key]) -> Role:
+    threshold = value["threshold"]
+    if type(threshold) is not int or not 1 <= threshold <= len(set(value["keyids"])):
+        raise ValueError(f"threshold {threshold!r}")
+    return Role([keys[keyid] for keyid in sorted(set(value["keyids"]))], threshold)

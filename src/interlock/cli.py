@@ -1,0 +1,295 @@
+"""The command line: one thin function for each command.
+
+Exit codes: 0 done or passed, 2 usage or configuration, 3 rejected by a gate, 4 unknown
+(too few rows), 5 the check itself broke, 6 evidence missing, stale or foreign,
+7 verification failed, 8 conflict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlock import __version__
+from interlock.errors import Refusal
+from interlock.home import registry_url
+
+if TYPE_CHECKING:
+    from interlock.pull import Version
+    from interlock.registry.channels import Release
+    from interlock.registry.records import Registry
+
+Reply = tuple[dict[str, Any], str]  # what --json prints, and what people read
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. Only a bug in interlock shows a traceback."""
+    options = _parser().parse_args(arguments)
+    try:
+        values, text = options.run(options)
+    except Refusal as refusal:
+        _print_refusal(refusal, options.json)
+        return refusal.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: run the command again, it goes on", file=sys.stderr)
+        return 130
+    print(json.dumps(values, indent=2) if options.json else text)
+    return 0
+
+
+def _print_refusal(refusal: Refusal, as_json: bool) -> None:
+    if as_json:
+        lines = {k: getattr(refusal, k) for k in ("expected", "found", "todo")}
+        print(json.dumps({"refused": lines, "exit_code": refusal.exit_code}, indent=2))
+    for line in str(refusal).splitlines():
+        print(textwrap.fill(line, 80, subsequent_indent=" " * 10), file=sys.stderr)
+
+
+def _smoke(options: argparse.Namespace) -> Reply:
+    from interlock.home import replace
+    from interlock.smoke import report, smoke
+
+    found = smoke(Path.cwd())
+    if options.out:
+        replace(options.out / "smoke.json", report(found))
+    return asdict(found), (
+        f"{found.examples} golden examples answered within {found.worst_error:.1e}, "
+        f"in {found.milliseconds:.2f} ms\n"
+        f"artifact {found.address[:12]}: {found.files} files, {found.bytes:,} bytes\n"
+        f"production: {found.production}"
+    )
+
+
+def _eval(options: argparse.Namespace) -> Reply:
+    from interlock.evaluate import evaluate, raise_verdict
+
+    outcome = evaluate(Path.cwd(), options.out, options.data)
+    text = "\n".join([*outcome.sentences, f"report: {options.out / 'report.html'}"])
+    raise_verdict(outcome)
+    return {"state": outcome.state, "sentences": [*outcome.sentences]}, text
+
+
+def _publish(options: argparse.Namespace) -> Reply:
+    from interlock.publish import publish
+
+    done = publish(Path.cwd(), options.channel, options.reason)
+    manifest, release = done.manifest, done.moved.release
+    reference = f"{manifest.name}@{release.channel}"
+    lines = [
+        f"published {manifest.version} ({done.sent:,} bytes sent)"
+        if done.new
+        else f"{manifest.version} is published already: nothing to do",
+        _moved_line(release, done.moved.new),
+        f"pull it: {_command()} pull {reference} {manifest.name}-model",
+    ]
+    values = {"version": manifest.version, "address": manifest.address, "new": done.new}
+    return values | {"release": _release_json(release)}, "\n".join(lines)
+
+
+def _moved_line(release: Release, new: bool) -> str:
+    state = f"release {release.sequence} of {release.channel}"
+    return f"{state}: {release.name}@{release.commit[:12]}" + ("" if new else ", as before")
+
+
+def _command() -> str:
+    """How to call this very program from here, to be typed as it is."""
+    program = Path(sys.argv[0])
+    if program.is_absolute() and program.is_relative_to(Path.cwd()):
+        return str(program.relative_to(Path.cwd()))
+    return "interlock"
+
+
+def _promote(options: argparse.Namespace) -> Reply:
+    from interlock.promote import promote_checkout
+
+    outcome = promote_checkout(Path.cwd(), options.channel, options.reason, options.nightly)
+    if isinstance(outcome, str):
+        return {"release": None, "reason": outcome}, outcome
+    text = _moved_line(outcome.release, outcome.new)
+    return {"release": _release_json(outcome.release), "new": outcome.new}, text
+
+
+def _rollback(options: argparse.Namespace) -> Reply:
+    from interlock.promote import rollback
+    from interlock.registry.access import signer
+
+    registry = _registry(options)
+    key = signer(registry)
+    release = rollback(
+        registry, options.name, options.channel, key, options.reason, options.to
+    )
+    return {"release": _release_json(release)}, _moved_line(release, True)
+
+
+def _pull(options: argparse.Namespace) -> Reply:
+    from interlock.pull import pull
+
+    registry = _registry(options)
+    version = pull(registry, options.version, options.folder, options.packages)
+    text = f"{version.manifest.version} is in {options.folder}, verified"
+    return _version_json(version), text
+
+
+def _verify(options: argparse.Namespace) -> Reply:
+    from interlock.pull import verify, verify_registry
+
+    if Path(options.what).is_dir():
+        version = verify(Path(options.what), registry_url(options.registry))
+    else:
+        version = verify_registry(_registry(options), options.what)
+    text = (
+        f"{version.manifest.version}: {len(version.manifest.files)} files, "
+        f"{len(version.records)} signed records, all as judged"
+    )
+    return _version_json(version), text
+
+
+def _log(options: argparse.Namespace) -> Reply:
+    from interlock.registry.channels import log
+
+    registry = _registry(options)
+    channels = [options.channel] if options.channel else [*registry.trust.channels]
+    releases = [r for c in channels for r in log(registry, options.name, c)]
+    releases.sort(key=lambda each: each.released)
+    text = "\n\n".join(map(_log_entry, reversed(releases)))
+    values = {"releases": [_release_json(release) for release in releases]}
+    return values, text or f"no releases of {options.name} in {registry.store.url}"
+
+
+def _log_entry(release: Release) -> str:
+    when = f"{release.released:%Y-%m-%d %H:%M} UTC"
+    sessions = [key.rpartition("/")[2].rpartition("-")[0] for key in release.evidence]
+    return (
+        f"{release.channel} {release.sequence}  {release.name}@{release.commit[:12]}\n"
+        f"  when      {when}\n"
+        f"  who       {release.actor}\n"
+        f"  why       {release.reason}\n"
+        f"  evidence  {', '.join(sessions)}"
+    )
+
+
+def _show(options: argparse.Namespace) -> Reply:
+    from interlock.pull import resolve
+
+    version = resolve(_registry(options), options.version)
+    manifest = version.manifest
+    lines = [
+        f"{manifest.version}",
+        f"  address   {manifest.address}",
+        f"  tree      {manifest.tree}",
+        f"  lock      {manifest.lock}",
+        f"  weights   {manifest.weights}",
+        *(f"  {each.session:<13}{each.result:<8}{each.finished:%Y-%m-%d %H:%M} UTC"
+          for each in sorted(version.evidence, key=lambda each: each.finished)),
+        *(f"  {file.size:>13,}  {file.path}" for file in manifest.files),
+    ]
+    return _version_json(version), "\n".join(lines)
+
+
+def _registry(options: argparse.Namespace) -> Registry:
+    from interlock.registry.access import open_registry
+
+    return open_registry(registry_url(options.registry))
+
+
+def _release_json(release: Release) -> dict[str, Any]:
+    values = asdict(release) | {"evidence": dict(release.evidence)}
+    return values | {"released": release.released.isoformat()}
+
+
+def _version_json(version: Version) -> dict[str, Any]:
+    manifest, release = version.manifest, version.release
+    return {
+        "version": manifest.version,
+        "address": manifest.address,
+        "manifest": manifest.to_json(),
+        "release": _release_json(release) if release else None,
+        "evidence": [
+            {"session": e.session, "result": e.result, "finished": e.finished.isoformat()}
+            for e in version.evidence
+        ],
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="interlock",
+        description="The only path from a commit to a production model.",
+        epilog="Exit codes: " + (__doc__ or "").partition("Exit codes: ")[2],
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_checkout_commands, _add_registry_commands):
+        add(commands)
+    return parser
+
+
+def _command_parser(commands: Any, name: str, run: Callable[..., Reply], text: str) -> Any:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_checkout_commands(commands: Any) -> None:
+    add = _command_parser
+    smoke = add(commands, "smoke", _smoke, "try the packed artifact as a host would")
+    smoke.add_argument("--out", type=Path, help="folder for smoke.json")
+    judge = add(commands, "eval", _eval, "evaluate the model and judge it by its gates")
+    judge.add_argument("--data", default="", help="another data set than the project's")
+    out = Path("evaluation")
+    judge.add_argument("--out", type=Path, default=out, help="folder for the report")
+    publish = add(commands, "publish", _publish, "publish the commit, on its evidence")
+    publish.add_argument("channel", nargs="?", default="staging", help="(staging)")
+    publish.add_argument("--reason", default="", help="why, for the log")
+    promote = add(
+        commands, "promote", _promote, "release the published commit to a channel"
+    )
+    promote.add_argument("channel", nargs="?", default="production", help="(production)")
+    promote.add_argument("--reason", default="", help="why, for the log")
+    promote.add_argument(
+        "--nightly",
+        action="store_true",
+        help="do nothing where the commit is not published, or was rolled back from",
+    )
+
+
+def _add_registry_commands(commands: Any) -> None:
+    def add(name: str, run: Callable[..., Reply], text: str) -> Any:
+        parser = _command_parser(commands, name, run, text)
+        parser.add_argument(
+            "--registry", default="", help="a folder (INTERLOCK_REGISTRY, or embedded)"
+        )
+        return parser
+
+    pull = add("pull", _pull, "put a version, verified, into a folder")
+    pull.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
+    pull.add_argument("folder", type=Path, metavar="DIR")
+    pull.add_argument(
+        "--packages",
+        choices=("error", "warn"),
+        default="error",
+        help="what to do when packages differ from those it was judged with (error)",
+    )
+    verify = add("verify", _verify, "check every byte and signature of a version")
+    verify.add_argument("what", metavar="DIR|NAME@REF", help="a pulled folder, or a version")
+    show = add("show", _show, "what a version is made of, and its evidence")
+    show.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
+    log = add("log", _log, "who released what, when, why and on which evidence")
+    log.add_argument("name", metavar="NAME")
+    log.add_argument("channel", nargs="?", metavar="CHANNEL", help="(all of them)")
+    rollback = add("rollback", _rollback, "release again what was live before")
+    rollback.add_argument("name", metavar="NAME")
+    rollback.add_argument("channel", nargs="?", default="production", help="(production)")
+    rollback.add_argument("--to", default="", metavar="COMMIT", help="go back to this one")
+    rollback.add_argument("--reason", default="", help="why, for the log")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""`[tool.interlock]` in pyproject.toml, validated.
+
+The dataclasses are the documentation of the settings: a field without a default is
+required, and its type is what pyproject.toml must hold.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from interlock.errors import BadConfiguration
+
+Kind = Literal["number", "integer", "boolean", "string"]
+
+
+@dataclass(frozen=True)
+class SchemaTable:
+    """What a caller passes to the model, column by column, and what it answers."""
+
+    input: Mapping[str, Kind]
+    output: Literal["number"] = "number"
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """Limits for the golden examples: absolute error, and milliseconds a call."""
+
+    tolerance: float = 1e-6
+    latency_ms: float = 100.0
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A condition on metrics, and what its UNKNOWN does: block the release or warn."""
+
+    expect: str
+    on_unknown: Literal["block", "warn"] = "block"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What nightly-eval judges, and the two chances its verdicts keep to."""
+
+    data: str  # a path or URI of Parquet or CSV, or module:function(folder) -> path
+    label: str  # the column that holds the truth: boolean, or 0 and 1
+    gates: tuple[Gate, ...]
+    slices: tuple[str, ...] = ()
+    threshold: float = 0.5  # a probability at or above it counts as a positive
+    false_alarm: float = 0.05  # over the whole life of the test set
+    false_pass: float = 0.05  # of passing a model worse than the tolerance
+    uses: int = 365  # how often the test set is meant to be used
+    batch_rows: int = 65_536
+
+
+@dataclass(frozen=True)
+class Config:
+    """One model: where its files are, how it is called, and how it is judged."""
+
+    name: str
+    code: tuple[str, ...]  # what a serving host runs, relative to `path`
+    weights: str
+    golden: str
+    load: str
+    predict: str
+    schema: SchemaTable
+    path: str = "."  # the folder that the model's modules are imported from
+    registry: str = ""  # empty: the embedded one, in the home of interlock
+    smoke: Smoke = field(default_factory=Smoke)
+    evaluation: Evaluation | None = None
+
+
+def read(root: Path) -> Config:
+    """The settings of the project at `root`.
+
+    Raises BadConfiguration for a file, table, key or value that is not as it must be.
+    """
+    file = root / "pyproject.toml"
+    try:
+        table = tomllib.loads(file.read_text("utf-8"))["tool"]["interlock"]
+    except FileNotFoundError:
+        raise BadConfiguration(
+            "pyproject.toml in the project's folder",
+            f"none in {root}",
+            "run interlock where the project's pyproject.toml is",
+        ) from None
+    except KeyError:
+        raise BadConfiguration(
+            "a table [tool.interlock] in pyproject.toml",
+            "none",
+            "add it: README.md, 'On your own repository', has one to copy",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfiguration(
+            "pyproject.toml to be TOML", str(error), "correct it there"
+        ) from None
+    return _checked(_build(Config, table, "tool.interlock"))
+
+
+def _checked(config: Config) -> Config:
+    """`config` itself, if its values make sense together."""
+    if not config.name.replace("-", "").replace("_", "").isalnum():
+        raise _wrong("tool.interlock.name", "letters, digits, - and _", config.name)
+    for key in ("path", "weights", "golden"):
+        value = getattr(config, key)
+        if Path(value).is_absolute() or ".." in Path(value).parts:
+            raise _wrong(f"tool.interlock.{key}", "a path inside the project", value)
+    evaluation = config.evaluation
+    if evaluation is not None:
+        for key in ("false_alarm", "false_pass", "threshold"):
+            if not 0 < getattr(evaluation, key) < 1:
+                where = f"tool.interlock.evaluation.{key}"
+                raise _wrong(where, "between 0 and 1", getattr(evaluation, key))
+        if evaluation.uses < 1:
+            raise _wrong("tool.interlock.evaluation.uses", "1 or more", evaluation.uses)
+        if not evaluation.gates:
+            raise _wrong("tool.interlock.evaluation.gates", "a gate or more", "none")
+    return config
+
+
+def _wrong(where: str, expected: str, found: object) -> BadConfiguration:
+    return BadConfiguration(
+        f"{where} to be {expected}",
+        repr(found) if not isinstance(found, str) else found,
+        "correct it in pyproject.toml",
+    )
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """`value` from TOML as a `kind`, or a refusal that names the key."""
+    if kind is Gate and isinstance(value, str):
+        return Gate(value)
+    if is_dataclass(kind):
+        return _build_table(kind, value, where)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_build(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if origin is UnionType:
+        return _build(arguments[0], value, where)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if isinstance(value, dict):
+            return {k: _build(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    elif origin is Literal:
+        if value in arguments:
+            return value
+        raise _wrong(where, " or ".join(map(repr, arguments)), value)
+    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(kind, type) and type(value) is kind:
+        return value
+    raise _wrong(where, _name(kind), value)
+
+
+def _build_table(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise _wrong(where, "a table", value)
+    hints, known = get_type_hints(kind), {f.name: f for f in fields(kind)}
+    for key in value.keys() - known.keys():
+        raise _wrong(f"{where}.{key}", f"one of {', '.join(known)}", "an unknown key")
+    for key, each in known.items():
+        required = each.default is MISSING and each.default_factory is MISSING
+        if required and key not in value:
+            raise _wrong(f"{where}.{key}", "given", "missing")
+    return kind(**{k: _build(hints[k], v, f"{where}.{k}") for k, v in value.items()})
+
+
+def _name(kind: Any) -> str:
+    names = {str: "a string", float: "a number", int: "a whole number"}
+    return names.get(kind, "a list" if get_origin(kind) is tuple else "a table")

@@ -1,0 +1,82 @@
+"""The full evaluation of a checkout's model, beside the version in production.
+
+The candidate is packed and unpacked as a host would get it, production is pulled; each
+predicts in a process of its own. What comes of it is in the `evaluation` room.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from interlock import config as configuration
+from interlock.artifact.pack import pack
+from interlock.config import Config
+from interlock.errors import BadConfiguration, Rejected, Unknown
+from interlock.evaluation.run import Outcome, Version
+from interlock.evaluation.run import evaluate as judge
+from interlock.home import registry_url
+from interlock.pull import pull
+from interlock.registry.access import open_registry
+from interlock.registry.channels import head
+from interlock.smoke import copy_out
+from interlock.source import Source, inspect
+
+
+def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
+    """Judge the model of the checkout at `folder`; the report goes to `out`.
+
+    `data` replaces the data set that pyproject.toml names. Raises BadConfiguration
+    where there is nothing to judge by, and CheckBroken when the check itself fails.
+    """
+    source = inspect(folder)
+    config = configuration.read(source.root)
+    if config.evaluation is None:
+        raise BadConfiguration(
+            "a table [tool.interlock.evaluation] in pyproject.toml",
+            "none",
+            "add it: docs/evaluation.md describes it",
+        )
+    settings = replace(config.evaluation, data=data or config.evaluation.data)
+    with tempfile.TemporaryDirectory(prefix="interlock-eval-") as scratch:
+        candidate = _candidate(source, config, Path(scratch, "candidate"))
+        production = _production(config, Path(scratch, "production"))
+        base = source.root / config.path
+        return judge(candidate, production, settings, base, out)
+
+
+def _candidate(source: Source, config: Config, folder: Path) -> Version:
+    manifest = pack(source.root, config, source.commit, source.tree)
+    copy_out(manifest, source.root / config.path, folder)
+    dirty = "+changes" if source.changed else ""
+    name = f"{manifest.name}@{manifest.commit[:12]}{dirty}"
+    return Version(name, folder, manifest.contract)
+
+
+def _production(config: Config, folder: Path) -> Version | None:
+    """The version in production, pulled; None where nothing was released there yet."""
+    try:
+        registry = open_registry(registry_url(config.registry))
+    except BadConfiguration:
+        return None
+    if head(registry, config.name, "production") is None:
+        return None
+    # It is compared under the candidate's packages, which may well be newer ones.
+    manifest = pull(registry, f"{config.name}@production", folder, "warn").manifest
+    return Version(f"{manifest.name}@{manifest.commit[:12]}", folder, manifest.contract)
+
+
+def raise_verdict(outcome: Outcome) -> None:
+    """Raise Rejected for FAIL and Unknown for UNKNOWN, with the gates' sentences."""
+    refusals = {"FAIL": Rejected, "UNKNOWN": Unknown}
+    if kind := refusals.get(outcome.state):
+        raise kind(
+            "every gate to PASS", "; ".join(outcome.sentences), _advice(outcome.state)
+        )
+
+
+def _advice(state: str) -> str:
+    if state == "FAIL":
+        return "look at report.html for where it is worse; production stays as it is"
+    return "evaluate on more rows, or allow a larger tolerance"

@@ -1,0 +1,7 @@
+"""Judging a model on labelled rows: data, metrics, intervals, gates and the report.
+
+`run.evaluate` is the way in. The data flow one way, and every arrow is a value:
+
+    data -> predict (a process for each version) -> predictions.parquet
+         -> metrics.Counts -> gates.Verdict -> metrics.json, summary.md, report.html
+"""

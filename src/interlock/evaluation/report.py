@@ -1,0 +1,111 @@
+"""summary.md and report.html: what metrics.json holds, for people.
+
+Both show the numbers of the record and compute none, so that they cannot differ from
+it. Names and values come from data and are hostile until escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from interlock.evaluation import wording
+from interlock.evaluation.charts import charts
+from interlock.evaluation.intervals import Interval
+from interlock.evaluation.metrics import Counts
+
+Record = Mapping[str, Any]
+
+SHOWN = 50  # slices of a column in the report's table; metrics.json has them all
+ROWS = (
+    ("accuracy", "Accuracy"),
+    ("precision", "Precision"),
+    ("recall", "Recall"),
+    ("f1", "F1"),
+    ("roc_auc", "ROC AUC"),
+    ("log_loss", "Log loss"),
+    ("brier", "Brier score"),
+)
+
+
+def html(metrics: Record, counts: Counts) -> str:
+    """report.html: one file that needs no other, without a script."""
+    page = _environment(autoescape=True).get_template("report.html.j2")
+    columns: dict[str, list[Record]] = {}
+    for each in metrics["slices"]:
+        columns.setdefault(each["column"], []).append(each)
+    return page.render(
+        metrics,
+        charts=charts(metrics, counts),
+        columns=columns,
+        names=ROWS,
+        shown=SHOWN,
+    )
+
+
+def markdown(metrics: Record) -> str:
+    """summary.md, for a job's summary page."""
+    page = _environment(autoescape=False).get_template("summary.md.j2")
+    return page.render(metrics, names=ROWS)
+
+
+def _environment(autoescape: bool) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("interlock.evaluation", "."),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        score=score,
+        span=span,
+        gain=gain,
+        cell=cell,
+        name=wording.name,
+        percent=wording.percent,
+    )
+    return environment
+
+
+def score(number: Record) -> str:
+    """A metric: in percent where it has an interval, else as it is.
+
+    >>> score({"value": 0.8951, "low": 0.893, "high": 0.897}), score({"value": 0.25})
+    ('89.5 %', '0.2500')
+    """
+    value = number["value"]
+    if value is None:
+        return "undefined"
+    interval = _interval(number)
+    return wording.percent(value, interval) if interval else f"{value:.4f}"
+
+
+def gain(pair: Record) -> str:
+    """A gain over production in points, with its sign."""
+    return wording.points(pair["value"], _interval(pair), "+")
+
+
+def span(number: Record, sign: str = "") -> str:
+    """Both ends of a number's interval, or nothing."""
+    interval = _interval(number)
+    return wording.span(interval, sign) if interval else ""
+
+
+def _interval(number: Record) -> Interval | None:
+    return Interval(number["low"], number["high"]) if "low" in number else None
+
+
+def cell(text: object) -> str:
+    """`text` inert within a Markdown table: neither markup, nor HTML, nor a new cell.
+
+    >>> print(cell("a|b <i> *c*"))
+    a\\|b &lt;i&gt; \\*c\\*
+    """
+    line = " ".join(str(text).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)

@@ -1,0 +1,71 @@
+"""Numbers and names as people read them: in sentences, the summary and the report."""
+
+from __future__ import annotations
+
+from math import isnan
+
+from interlock.evaluation.intervals import Interval
+
+LONGEST = 40  # characters of a slice's value that are shown
+
+
+def name(value: str) -> str:
+    """A slice's value on one line, of bounded length, without control characters.
+
+    >>> name("a\\nb")
+    'a�b'
+    """
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in value)
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
+def percent(value: float, interval: Interval | None = None) -> str:
+    """A proportion, with the digits that its interval gives a meaning to.
+
+    >>> percent(0.8951, Interval(0.893, 0.897))
+    '89.5 %'
+    >>> percent(0.88)
+    '88 %'
+    """
+    if isnan(value):
+        return "undefined"
+    return f"{_scaled(value, interval)} %"
+
+
+def points(value: float, interval: Interval | None = None, sign: str = "") -> str:
+    """A difference of proportions in points, with its sign if `sign` is "+".
+
+    >>> points(-0.117, Interval(-0.119, -0.114), "+")
+    '-11.7'
+    """
+    return "undefined" if isnan(value) else _scaled(value, interval, sign)
+
+
+def span(interval: Interval, sign: str = "") -> str:
+    """Both ends in percent or points, without the unit.
+
+    >>> span(Interval(0.8934, 0.8966))
+    '89.3 to 89.7'
+    """
+    low, high = (_scaled(end, interval, sign) for end in interval)
+    return f"{low} to {high}"
+
+
+def _scaled(value: float, interval: Interval | None, sign: str = "") -> str:
+    if interval is None:
+        return f"{100 * value:{sign}.6g}"
+    digits = 1 if interval.high - interval.low >= 0.002 else 2
+    # + 0.0, so that what rounds to nothing has no minus sign.
+    return f"{round(100 * value, digits) + 0.0:{sign}.{digits}f}"
+
+
+def gain(value: float, interval: Interval | None = None) -> str:
+    """A gain over production in words.
+
+    >>> gain(-0.117), gain(0.0)
+    ('11.7 points below production', 'equal to production')
+    """
+    if value == 0 or isnan(value):
+        return "undefined" if isnan(value) else "equal to production"
+    side = "above" if value > 0 else "below"
+    return f"{points(abs(value), interval)} points {side} production"

@@ -1,0 +1,45 @@
+"""What interlock keeps on this machine, outside every repository.
+
+    ~/.interlock/registry/          the embedded registry
+    ~/.interlock/key.pem            its signing key, made on first use
+    ~/.interlock/roots/             the trust roots seen of each registry
+    ~/.interlock/seen/              the highest sequence seen of each channel
+    ~/.interlock/versions/          versions that `interlock.load` has pulled
+
+INTERLOCK_HOME puts it elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+
+def home() -> Path:
+    """The folder of this machine's own state."""
+    return Path(os.environ.get("INTERLOCK_HOME") or "~/.interlock").expanduser()
+
+
+def registry_url(configured: str = "") -> str:
+    """Where the registry is: the environment, then the project, then the embedded."""
+    named = os.environ.get("INTERLOCK_REGISTRY") or configured
+    return named or str(home() / "registry")
+
+
+def note(kind: str, registry: str, *names: str) -> Path:
+    """The file in which a fact about a registry is remembered."""
+    which = sha256(registry.encode()).hexdigest()[:16]
+    return home().joinpath(kind, which, *names)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Make `path` hold `data`: a reader sees the old bytes or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    private = path.with_name(f".{path.name}-{uuid4().hex}")
+    with private.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    private.replace(path)

@@ -1,0 +1,255 @@
+"""The contract a model fulfils, and the checks around it.
+
+A team names two functions in `[tool.interlock]`:
+
+* `load(folder: Path) -> object`: the model, from the folder of a version;
+* `predict(model, batch) -> array`: one finite number for each row of the batch.
+
+A batch maps column names to arrays of one length. The columns and their types are the
+schema's: `number` (float64, NaN means missing), `integer` (int64), `boolean` (bool) and
+`string` (numpy str).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import FileFinder, SourceFileLoader
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from interlock.errors import BadConfiguration, CheckBroken
+
+Array = npt.NDArray[Any]
+Batch = Mapping[str, Array]
+
+TYPES: Mapping[str, type] = {
+    "number": np.float64,
+    "integer": np.int64,
+    "boolean": np.bool_,
+    "string": np.str_,
+}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns a model reads, each with its type, and the type of its answer."""
+
+    input: Mapping[str, str]
+    output: str = "number"
+
+    def batch(self, columns: Mapping[str, Any]) -> dict[str, Array]:
+        """The schema's columns as arrays of its types, all of one length.
+
+        Raises CheckBroken for a missing column, a value of another type (named by its
+        row) and columns of different lengths. Columns that the schema does not name are
+        left out.
+        """
+        arrays = {name: self._column(name, columns) for name in self.input}
+        lengths = {name: len(array) for name, array in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            raise CheckBroken(
+                "columns of one length", f"lengths {lengths}", "pass whole rows"
+            )
+        return arrays
+
+    def _column(self, name: str, columns: Mapping[str, Any]) -> Array:
+        kind = self.input[name]
+        if name not in columns:
+            raise CheckBroken(
+                f"a column {name!r} ({kind})",
+                f"columns {', '.join(sorted(columns)) or 'none'}",
+                "pass every column of the schema",
+            )
+        try:
+            array = _as_type(columns[name], kind)
+        except (TypeError, ValueError) as error:
+            raise CheckBroken(
+                f"column {name!r} to hold {kind} values",
+                f"{_first_misfit(columns[name], kind)} ({error})",
+                "convert the column before predicting",
+            ) from None
+        if array.ndim != 1:
+            raise CheckBroken(
+                f"column {name!r} to be one-dimensional",
+                f"shape {array.shape}",
+                "pass one value for each row",
+            )
+        return array
+
+
+def _as_type(values: Any, kind: str) -> Array:
+    """`values` as an array of `kind`; a string never becomes a number by accident."""
+    array = np.asarray(values)
+    if array.size == 0:
+        return np.empty(0, TYPES[kind])
+    if kind == "string":
+        if any(not isinstance(value, str) for value in array.tolist()):
+            raise TypeError("not a string")
+    elif array.dtype.kind in "USM" or any(isinstance(v, str) for v in array.flat[:1]):
+        raise TypeError(f"not {kind}")
+    if kind == "number" and array.dtype == object:
+        array = np.asarray([np.nan if v is None else v for v in array.tolist()])
+    if kind in ("integer", "boolean") and array.dtype.kind not in "iub":
+        raise TypeError(f"not {kind}")
+    return array.astype(TYPES[kind])
+
+
+def _first_misfit(values: Any, kind: str) -> str:
+    for row, value in enumerate(values):
+        try:
+            _as_type([value], kind)
+        except (TypeError, ValueError):
+            return f"row {row}: {value!r}"
+    return f"{type(values).__name__} as a whole"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model whose every answer has been checked."""
+
+    schema: Schema
+    loaded: Any
+    call: Callable[[Any, Batch], Any]
+
+    def predict(self, columns: Mapping[str, Any]) -> Array:
+        """One finite float64 for each row, shape (n,).
+
+        Raises CheckBroken, naming the row where there is one, when the model raises, or
+        answers with another shape, another length or a value that is not finite.
+        """
+        batch = self.schema.batch(columns)
+        rows = len(next(iter(batch.values()), ()))
+        try:
+            answer = self.call(self.loaded, batch)
+        except Exception as error:
+            raise self._raised(batch, rows, error) from error
+        return _checked(answer, rows)
+
+    def _raised(self, batch: Batch, rows: int, error: Exception) -> CheckBroken:
+        """Find the first row that makes predict raise, by predicting rows alone."""
+        row = next((i for i in range(rows) if self._raises_alone(batch, i)), None)
+        where = f"at row {row}" if row is not None else f"on all {rows} rows together"
+        return CheckBroken(
+            "predict to answer for every row",
+            f"{type(error).__name__} {where}: {error}",
+            "mend predict, or what it is given there",
+        )
+
+    def _raises_alone(self, batch: Batch, row: int) -> bool:
+        try:
+            self.call(self.loaded, {k: v[row : row + 1] for k, v in batch.items()})
+        except Exception:
+            return True
+        return False
+
+
+def _checked(answer: Any, rows: int) -> Array:
+    try:
+        array = np.asarray(answer, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise CheckBroken(
+            f"predict to return {rows} numbers", str(error), "return a float array"
+        ) from None
+    if array.shape != (rows,):
+        raise CheckBroken(
+            f"predict to return shape ({rows},): one number for each row",
+            f"shape {array.shape}",
+            _shape_advice(array, rows),
+        )
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise CheckBroken(
+            "predict to return finite numbers",
+            f"{array[bad[0]]} at row {bad[0]}, {bad.size} such rows of {rows}",
+            "mend predict for that row",
+        )
+    return array
+
+
+def _shape_advice(array: Array, rows: int) -> str:
+    if array.ndim == 2 and len(array) == rows:
+        return "return one column, for example probabilities[:, 1]"
+    if array.ndim == 1 and len(array) < rows:
+        return f"row {len(array)} is the first without an answer: return one for each"
+    return "return exactly one number for each row"
+
+
+class _SourceOnly(SourceFileLoader):
+    """Neither reads nor writes bytecode.
+
+    A planted .pyc must not run in place of the source that was verified, and loading a
+    version must not leave files in its folder.
+    """
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        raise OSError("bytecode is not used here")
+
+
+def _import_from(folder: Path) -> None:
+    """Make the modules of a version importable, before all others."""
+    root = str(folder)
+
+    def finder(path: str) -> FileFinder:
+        if path != root and not path.startswith(root + "/"):
+            raise ImportError(path)
+        return FileFinder(path, (_SourceOnly, [".py"]))
+
+    sys.path_hooks.insert(0, finder)
+    sys.path.insert(0, root)
+    importlib.invalidate_caches()
+
+
+def entry_point(reference: str) -> Callable[..., Any]:
+    """The function that `module:function` names.
+
+    Raises BadConfiguration when there is no such module or function.
+    """
+    module_name, _, name = reference.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadConfiguration(
+            f"{reference!r} to name a function, as module:function",
+            f"{type(error).__name__}: {error}",
+            "correct the name in [tool.interlock], or install what the module imports",
+        ) from error
+    if not callable(function):
+        raise BadConfiguration(
+            f"{reference!r} to name a function", repr(function), "name a function"
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def load_folder(folder: Path, contract: Mapping[str, Any]) -> Model:
+    """The model in `folder`, by the contract of its manifest.
+
+    `contract` holds `load`, `predict` (module:function), `input` and `output` (schema).
+    One version a process: its modules would be mixed up with another version's.
+    """
+    folder = folder.resolve()
+    _import_from(folder)
+    load, predict = (entry_point(contract[key]) for key in ("load", "predict"))
+    try:
+        loaded = load(folder)
+    except Exception as error:
+        raise CheckBroken(
+            f"{contract['load']} to load the model",
+            f"{type(error).__name__}: {error}",
+            "mend load, or the files it reads",
+        ) from error
+    return Model(Schema(contract["input"], contract["output"]), loaded, predict)
+
+
+def golden_examples(path: Path) -> tuple[dict[str, list[Any]], Sequence[float]]:
+    """The golden inputs as columns, and the outputs expected of them."""
+    examples = json.loads(path.read_text("utf-8"))["examples"]
+    names = examples[0]["input"]
+    columns = {name: [e["input"][name] for e in examples] for name in names}
+    return columns, [float(e["output"]) for e in examples]

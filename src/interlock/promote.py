@@ -1,0 +1,176 @@
+"""Moving a channel: a release on evidence, and the way back.
+
+Rules:
+
+* a version is released to a channel only on evidence that the channel demands, the
+  newest of each session being the one that counts;
+* what is live already is not released again;
+* a version that was rolled back from does not come back by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from securesystemslib.signer import Signer
+
+from interlock import config as configuration
+from interlock.artifact.manifest import Manifest
+from interlock.attest.evidence import Evidence, newest, require
+from interlock.attest.handover import FOLDER, local_evidence
+from interlock.errors import BadConfiguration, Conflict, Refusal
+from interlock.home import registry_url
+from interlock.registry.access import open_registry, signer
+from interlock.registry.channels import Release, append, head, live, log
+from interlock.registry.records import Registry
+from interlock.source import actor, inspect
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The live release of a channel, and whether it is a new one."""
+
+    release: Release
+    new: bool
+
+
+def promote(
+    registry: Registry,
+    manifest: Manifest,
+    channel: str,
+    local: Sequence[Evidence],
+    key: Signer,
+    reason: str = "",
+) -> Moved:
+    """Release a published version to `channel`.
+
+    `local` is evidence that is not in the registry yet: it is attached to the version
+    first, whatever it says. Raises EvidenceRefused when the evidence is not what the
+    channel demands, and Conflict when the version was rolled back from and no reason
+    is given for its return.
+    """
+    demands = registry.trust.demands(channel)
+    keyed = _attach(registry, manifest, local, key)
+    counted = newest(keyed.values())
+    accepted = require(counted, demands, manifest, datetime.now(UTC))
+    last = head(registry, manifest.name, channel)
+    if last and last[0].address == manifest.address:
+        return Moved(last[0], new=False)
+    if not reason:
+        _refuse_rolled_back(registry, manifest, channel)
+    keys = [key for key, each in keyed.items() if each in accepted]
+    why = reason or f"{', '.join(demands)} passed"
+    return Moved(_append(registry, manifest, channel, keys, key, why), new=True)
+
+
+def promote_checkout(folder: Path, channel: str, reason: str, nightly: bool) -> Moved | str:
+    """Release the published version of a checkout's commit, on its evidence.
+
+    With `nightly`, a commit that is not published, was not judged as it is, or was
+    rolled back from is left alone, and the answer says so.
+    """
+    source = inspect(folder)
+    config = configuration.read(source.root)
+    try:
+        registry = open_registry(registry_url(config.registry))
+        manifest = registry.version(config.name, source.commit)
+    except (BadConfiguration, KeyError):
+        return _left_alone(nightly, f"{config.name}@{source.commit[:12]} is not published")
+    if source.changed:
+        return _left_alone(nightly, "the working tree is not the commit")
+    evidence = local_evidence(source.root / FOLDER)
+    try:
+        return promote(registry, manifest, channel, evidence, signer(registry), reason)
+    except Conflict as conflict:
+        return _left_alone(nightly, f"{conflict.found} ({conflict.todo})", conflict)
+
+
+def _left_alone(nightly: bool, why: str, refusal: Refusal | None = None) -> str:
+    if nightly:
+        return f"nothing promoted: {why}"
+    raise refusal or BadConfiguration(
+        "a published commit, checked out as it is", why, "publish it first: nox -s publish"
+    )
+
+
+def _append(
+    registry: Registry,
+    manifest: Manifest,
+    channel: str,
+    keys: Iterable[str],
+    signer: Signer,
+    reason: str,
+) -> Release:
+    now = datetime.now(UTC)
+    return append(
+        registry, manifest, channel, [*keys], signer, actor=actor(), reason=reason, now=now
+    )
+
+
+def _attach(
+    registry: Registry, manifest: Manifest, local: Sequence[Evidence], signer: Signer
+) -> dict[str, Evidence]:
+    """All evidence about a version, by the key of its record."""
+    for each in local:
+        registry.add_evidence(manifest, each, signer)
+    return {
+        key: registry.open_evidence(key, registry.store.read(key))
+        for key in registry.evidence_keys(manifest)
+    }
+
+
+def _refuse_rolled_back(registry: Registry, manifest: Manifest, channel: str) -> None:
+    releases = [*log(registry, manifest.name, channel)]
+    was_live = any(release.address == manifest.address for release in releases)
+    if was_live and manifest.address not in [r.address for r in standing(releases)]:
+        last = releases[-1]
+        raise Conflict(
+            f"a version that was not rolled back from in {channel}",
+            f"{last.actor} went back to {last.commit[:12]}: {last.reason}",
+            "publish a new commit, or say why it may return: --reason '...'",
+        )
+
+
+def standing(releases: Iterable[Release]) -> list[Release]:
+    """The releases that a channel has gone forward by: a rollback takes some away."""
+    stack: list[Release] = []
+    for release in releases:
+        addresses = [each.address for each in stack]
+        if release.address in addresses:
+            del stack[addresses.index(release.address) + 1 :]
+        else:
+            stack.append(release)
+    return stack
+
+
+def rollback(
+    registry: Registry, name: str, channel: str, signer: Signer, reason: str, to: str = ""
+) -> Release:
+    """Release again what was live before, or the version `to` if it was ever live.
+
+    Raises BadConfiguration where there is nothing to go back to.
+    """
+    live(registry, name, channel)
+    releases = [*log(registry, name, channel)]
+    target = _target(releases, to)
+    manifest = registry.version(name, target.commit)
+    why = reason or f"rollback from {releases[-1].commit[:12]}"
+    return _append(registry, manifest, channel, target.evidence, signer, why)
+
+
+def _target(releases: Sequence[Release], to: str) -> Release:
+    current = releases[-1]
+    earlier = standing(releases)[:-1]
+    matches = [r for r in (releases if to else earlier) if r.commit.startswith(to)]
+    matches = [release for release in matches if release.address != current.address]
+    if not matches:
+        wanted = f"commit {to}" if to else "an earlier version"
+        raise BadConfiguration(
+            f"{wanted} that was live in {current.channel} before {current.commit[:12]}",
+            "none",
+            f"look at the channel with: interlock log {current.name}",
+        )
+    return matches[-1]

@@ -1,0 +1,104 @@
+"""From a commit with its evidence to a version in the registry, live in a channel.
+
+Rules, in this order; nothing is written before all of them hold:
+
+* the working tree is the commit, and the files come from the commit itself;
+* every file is of a format that is let in;
+* each session that the channel demands has evidence about exactly this tree, lock and
+  weights: passed, recent, from a fresh virtualenv with locked packages;
+* smoke tried the very artifact that is to be published.
+
+What is written is written in such an order that a crash leaves nothing half-visible:
+chunks, then the version, then the evidence, then the release. Doing it again finishes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from interlock import config as configuration
+from interlock.artifact.chunks import cut
+from interlock.artifact.manifest import Manifest
+from interlock.artifact.pack import pack
+from interlock.attest.evidence import newest, require
+from interlock.errors import BadConfiguration
+from interlock.attest.handover import FOLDER, check_address, check_locked, local_evidence
+from interlock.home import registry_url
+from interlock.promote import Moved, promote
+from interlock.registry.access import open_or_make, signer
+from interlock.registry.records import Registry
+from interlock.source import LOCK, Source, export, inspect
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version, whether it is new, and the channel that it is live in."""
+
+    manifest: Manifest
+    new: bool
+    sent: int  # bytes of chunks that the registry lacked
+    moved: Moved
+
+
+def publish(folder: Path, channel: str, reason: str = "") -> Published:
+    """Publish the commit that `folder` is a checkout of, and release it to `channel`.
+
+    Raises BadConfiguration for a dirty tree, EvidenceRefused, VerificationFailed for
+    altered evidence or a format that is not let in, and Conflict when the commit has a
+    version with other bytes.
+    """
+    source = inspect(folder)
+    refuse_dirty(source)
+    with tempfile.TemporaryDirectory() as scratch:
+        export(source, Path(scratch))
+        return _publish(source, Path(scratch), channel, reason)
+
+
+def refuse_dirty(source: Source) -> None:
+    """Raise BadConfiguration when the working tree is not the commit."""
+    if source.changed:
+        shown = ", ".join(source.changed[:3]) + (", ..." if source.changed[3:] else "")
+        raise BadConfiguration(
+            f"a working tree that is commit {source.commit[:12]}",
+            f"{len(source.changed)} changed: {shown}",
+            "commit the changes, or remove them, and run the sessions again",
+        )
+
+
+def _publish(source: Source, files: Path, channel: str, reason: str) -> Published:
+    config = configuration.read(files)
+    manifest = pack(files, config, source.commit, source.tree)
+    registry = open_or_make(registry_url(config.registry))
+    key = signer(registry)
+    evidence = local_evidence(source.root / FOLDER)
+    demands = registry.trust.demands(channel)
+    accepted = require(newest(evidence), demands, manifest, datetime.now(UTC))
+    check_locked(accepted, (files / LOCK).read_text("utf-8"))
+    check_address(source.root / FOLDER, manifest)
+    sent = send(registry, manifest, files / config.path)
+    new = registry.add_version(manifest, key)
+    moved = promote(registry, manifest, channel, accepted, key, reason)
+    return Published(manifest, new, sent, moved)
+
+
+def send(registry: Registry, manifest: Manifest, base: Path) -> int:
+    """Store the chunks of a version that the registry lacks; how many bytes that were."""
+    sent = 0
+    with tqdm(
+        total=manifest.size,
+        desc=f"publish {manifest.name}",
+        unit="B",
+        unit_scale=True,
+        delay=1,
+        disable=None,
+    ) as bar:
+        for file in manifest.files:
+            for piece in cut(base / file.path):
+                sent += len(piece) if registry.add_chunk(piece) else 0
+                bar.update(len(piece))
+    return sent

@@ -1,0 +1,156 @@
+"""Opening a registry: its trust root, pinned, and the key that signs.
+
+The embedded registry makes its key and its first root on first use; a shared one is
+given both. Whoever only reads needs neither.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from securesystemslib.signer import CryptoSigner, Signer
+
+from interlock.artifact.chunks import digest
+from interlock.attest.envelope import seal
+from interlock.attest.trust import TrustRoot, first_root, follow
+from interlock.errors import BadConfiguration, VerificationFailed
+from interlock.home import home, note, replace
+from interlock.registry.records import Registry
+from interlock.registry.store import Store, open_store
+
+_FIRST = "root/00000001.json"
+
+
+def open_registry(url: str) -> Registry:
+    """The registry at `url`, to read from.
+
+    Raises BadConfiguration where there is none, and VerificationFailed when its trust
+    root is not the one that this machine has seen before.
+    """
+    store = open_store(url)
+    records = [store.read(key) for key in store.keys("root/")]
+    if not records:
+        raise BadConfiguration(
+            "a registry with a trust root",
+            f"none at {store.url}",
+            "publish first (nox -s publish), or set INTERLOCK_REGISTRY",
+        )
+    trust = follow(records)
+    _pin(store.url, records)
+    return Registry(store, trust)
+
+
+def known_trust(url: str) -> TrustRoot:
+    """The newest trust root that this machine has seen of the registry; no network."""
+    folder = note("roots", open_store(url).url)
+    if not folder.is_dir():
+        raise BadConfiguration(
+            f"a trust root of {url} that this machine has seen",
+            "none",
+            "pull from that registry once, or set INTERLOCK_REGISTRY",
+        )
+    return follow([path.read_bytes() for path in sorted(folder.glob("[0-9]*.json"))])
+
+
+def open_or_make(url: str) -> Registry:
+    """The registry at `url`; an empty folder becomes one, with this machine's key."""
+    store = open_store(url)
+    if not any(store.keys("root/")):
+        signer = _own_signer(make=True)
+        store.create(_FIRST, seal(first_root(signer.public_key), signer))
+    return open_registry(url)
+
+
+def signer(registry: Registry) -> Signer:
+    """The key that signs: the one that INTERLOCK_KEY names, else this machine's.
+
+    INTERLOCK_KEY is a key URI of securesystemslib, such as `file2:/path/to/key.pem`.
+    Raises BadConfiguration where there is no key, or the trust root does not know it.
+    """
+    found = _signer_from_uri(registry) if _uri() else _own_signer(make=False)
+    known = {key.keyid for role in registry.trust.roles.values() for key in role.keys}
+    if found.public_key.keyid not in known:
+        raise BadConfiguration(
+            f"a key that the trust root of {registry.store.url} knows",
+            f"key {found.public_key.keyid[:12]}",
+            "set INTERLOCK_KEY to the publisher's key",
+        )
+    return found
+
+
+def _uri() -> str:
+    return os.environ.get("INTERLOCK_KEY", "")
+
+
+def _signer_from_uri(registry: Registry) -> Signer:
+    reasons = []
+    for key in registry.trust.roles["release"].keys:
+        try:
+            return Signer.from_priv_key_uri(_uri(), key)
+        except Exception as error:  # every scheme fails in its own way
+            reasons.append(f"{type(error).__name__}: {error}")
+    raise BadConfiguration(
+        "INTERLOCK_KEY to be the URI of a key in the trust root",
+        "; ".join(reasons),
+        "correct INTERLOCK_KEY, for example file2:/path/to/key.pem",
+    )
+
+
+def _own_signer(*, make: bool) -> CryptoSigner:
+    path = home() / "key.pem"
+    if make and not path.exists():
+        _make_key(path)
+    try:
+        pem = path.read_bytes()
+    except FileNotFoundError:
+        raise BadConfiguration(
+            "a key to sign with", f"none at {path}", "set INTERLOCK_KEY to a key URI"
+        ) from None
+    try:
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        return CryptoSigner(load_pem_private_key(pem, None))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise BadConfiguration(
+            f"a private key in {path}", str(error), "restore it from a copy"
+        ) from None
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key for this machine only; whoever comes second uses the first's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    private = path.with_name(f".key-{os.getpid()}")
+    handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(CryptoSigner.generate_ed25519().private_bytes)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(private, path)
+    except FileExistsError:
+        pass
+    finally:
+        private.unlink()
+
+
+def _pin(url: str, records: Sequence[bytes]) -> None:
+    """Remember the roots of a registry; refuse another first one, and fewer of them."""
+    folder = note("roots", url)
+    seen = [path.read_bytes() for path in sorted(folder.glob("[0-9]*.json"))]
+    expected = os.environ.get("INTERLOCK_ROOT") or (digest(seen[0]) if seen else "")
+    if expected and expected != digest(records[0]):
+        raise VerificationFailed(
+            f"trust root {expected[:12]} of {url}, as this machine knows it",
+            f"trust root {digest(records[0])[:12]}",
+            f"find out who replaced the registry; if it was you, remove {folder}",
+        )
+    if len(records) < len(seen):
+        raise VerificationFailed(
+            f"trust root {len(seen)} of {url}, which this machine has seen",
+            f"only {len(records)}",
+            "the registry was put back to an older state: find out by whom",
+        )
+    for number, record in enumerate(records[len(seen) :], len(seen) + 1):
+        replace(folder / f"{number:08}.json", record)

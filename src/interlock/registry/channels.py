@@ -1,0 +1,193 @@
+"""Channels: append-only logs of releases.
+
+A release is a SLSA Verification Summary about a version: which policy was applied, on
+which evidence, and with what result. Each names the one before it by digest, so a log
+cannot lose an entry unnoticed. The number after the last is taken by whoever creates
+it first; nobody takes it twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from securesystemslib.signer import Signer
+
+from interlock.artifact.chunks import digest
+from interlock.artifact.manifest import Manifest
+from interlock.attest.envelope import seal
+from interlock.attest.statement import SUMMARY, Statement, moment, timestamp
+from interlock.errors import BadConfiguration, Conflict, VerificationFailed
+from interlock.registry.records import Registry
+
+_OURS = "urn:interlock:"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One entry of a channel: this version, on this evidence."""
+
+    channel: str
+    sequence: int
+    name: str
+    commit: str
+    address: str  # of the version released
+    evidence: Mapping[str, str]  # key in the registry -> sha256 of the record
+    policy: str  # sha256 of the trust root that was applied
+    actor: str
+    reason: str
+    released: datetime
+    previous: str  # sha256 of the previous release's record; "" for the first
+
+    @property
+    def version(self) -> str:
+        """NAME@COMMIT."""
+        return f"{self.name}@{self.commit}"
+
+    def statement(self, verifier: str, root: int) -> Statement:
+        """The release as a SLSA Verification Summary."""
+        predicate = {
+            "verifier": {"id": "urn:interlock:verifier", "version": {"interlock": verifier}},
+            "timeVerified": timestamp(self.released),
+            "resourceUri": f"urn:interlock:version:{self.version}",
+            "policy": {"uri": f"root/{root:08}.json", "digest": {"sha256": self.policy}},
+            "inputAttestations": [
+                {"uri": key, "digest": {"sha256": sha256}}
+                for key, sha256 in self.evidence.items()
+            ],
+            "verificationResult": "PASSED",
+            "verifiedLevels": [f"INTERLOCK_{self.channel.upper()}"],
+            "slsaVersion": "1.1",
+            f"{_OURS}channel": self.channel,
+            f"{_OURS}sequence": self.sequence,
+            f"{_OURS}actor": self.actor,
+            f"{_OURS}reason": self.reason,
+            f"{_OURS}previous": self.previous,
+        }
+        return Statement(self.version, {"sha256": self.address}, SUMMARY, predicate)
+
+
+def _from_statement(statement: Statement) -> Release:
+    predicate = statement.predicate
+    uri = predicate["resourceUri"].removeprefix("urn:interlock:version:")
+    name, _, commit = uri.partition("@")
+    if predicate["verificationResult"] != "PASSED":
+        raise ValueError(f"result {predicate['verificationResult']}")
+    return Release(
+        channel=predicate[f"{_OURS}channel"],
+        sequence=predicate[f"{_OURS}sequence"],
+        name=name,
+        commit=commit,
+        address=statement.digest["sha256"],
+        evidence={e["uri"]: e["digest"]["sha256"] for e in predicate["inputAttestations"]},
+        policy=predicate["policy"]["digest"]["sha256"],
+        actor=predicate[f"{_OURS}actor"],
+        reason=predicate[f"{_OURS}reason"],
+        released=moment(predicate["timeVerified"]),
+        previous=predicate[f"{_OURS}previous"],
+    )
+
+
+def release_key(name: str, channel: str, sequence: int) -> str:
+    """The key of a release's record."""
+    return f"channels/{name}/{channel}/{sequence:08}.json"
+
+
+def open_release(registry: Registry, key: str, record: bytes) -> Release:
+    """The release in a record, verified to be the one that its key names."""
+    statement = registry.trust.open(record, "release", SUMMARY, f"release {key}")
+    try:
+        release = _from_statement(statement)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise VerificationFailed(
+            f"{key} to be a release", f"{type(error).__name__}: {error}", "do not use it"
+        ) from None
+    named = release_key(release.name, release.channel, release.sequence)
+    if named != key:
+        raise VerificationFailed(key, f"the release {named} under its name", "do not use it")
+    return release
+
+
+def head(registry: Registry, name: str, channel: str) -> tuple[Release, bytes] | None:
+    """The live release of a channel, and its record; None where there is none yet."""
+    keys = [*registry.store.keys(f"channels/{name}/{channel}/")]
+    if not keys:
+        return None
+    record = registry.store.read(keys[-1])
+    return open_release(registry, keys[-1], record), record
+
+
+def live(registry: Registry, name: str, channel: str) -> tuple[Release, bytes]:
+    """The live release of a channel. Raises BadConfiguration where there is none."""
+    found = head(registry, name, channel)
+    if found is None:
+        raise BadConfiguration(
+            f"a release of {name} in {channel}",
+            "none yet",
+            f"publish or promote a version; `interlock log {name}` shows what there is",
+        )
+    return found
+
+
+def log(registry: Registry, name: str, channel: str) -> Iterator[Release]:
+    """Every release of a channel, oldest first, each vouching for the one before.
+
+    Raises VerificationFailed where an entry is missing, altered or out of its place.
+    """
+    previous = ""
+    for number, key in enumerate(registry.store.keys(f"channels/{name}/{channel}/"), 1):
+        record = registry.store.read(key)
+        release = open_release(registry, key, record)
+        if (release.sequence, release.previous) != (number, previous):
+            raise VerificationFailed(
+                f"release {number} of {channel}, after the record {previous[:12] or 'none'}",
+                f"release {release.sequence}, after {release.previous[:12] or 'none'}",
+                "an entry was lost or replaced: restore the channel from a copy",
+            )
+        previous = digest(record)
+        yield release
+
+
+def append(
+    registry: Registry,
+    manifest: Manifest,
+    channel: str,
+    evidence: Sequence[str],
+    signer: Signer,
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+) -> Release:
+    """Release a version: the next entry of the channel.
+
+    `evidence` are keys of records in the registry. Raises Conflict, naming the winner,
+    when another release took the number first.
+    """
+    from interlock import __version__
+
+    last = head(registry, manifest.name, channel)
+    release = Release(
+        channel=channel,
+        sequence=last[0].sequence + 1 if last else 1,
+        name=manifest.name,
+        commit=manifest.commit,
+        address=manifest.address,
+        evidence={key: digest(registry.store.read(key)) for key in evidence},
+        policy=registry.trust.sha256,
+        actor=actor,
+        reason=reason,
+        released=now,
+        previous=digest(last[1]) if last else "",
+    )
+    statement = release.statement(__version__, registry.trust.sequence)
+    key = release_key(manifest.name, channel, release.sequence)
+    if not registry.store.create(key, seal(statement, signer)):
+        winner = open_release(registry, key, registry.store.read(key))
+        raise Conflict(
+            f"to be the one who writes release {release.sequence} of {channel}",
+            f"{winner.actor} released {winner.name}@{winner.commit[:12]} just before",
+            "look at `interlock log`, and run the command again if it is still right",
+        )
+    return release

@@ -1,0 +1,142 @@
+"""The registry: versions, evidence and channels over a store and a trust root.
+
+    root/00000001.json                        trust roots
+    chunks/sha256/ab/abcdef...                pieces of files
+    versions/NAME/COMMIT.json                 one version per commit, for ever
+    evidence/NAME/COMMIT/SESSION-DIGEST.json  what was found about it
+    channels/NAME/CHANNEL/00000001.json       releases; the highest number is live
+
+Every record that is read is verified before anything in it is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from securesystemslib.signer import Signer
+
+from interlock.artifact.chunks import digest
+from interlock.artifact.manifest import Manifest
+from interlock.attest import evidence as ev
+from interlock.attest.envelope import seal
+from interlock.attest.statement import MANIFEST, TEST_RESULT, Statement
+from interlock.attest.trust import TrustRoot
+from interlock.errors import BadConfiguration, Conflict, VerificationFailed
+from interlock.registry.store import Store, read_required
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A store whose records are believed as far as the trust root says."""
+
+    store: Store
+    trust: TrustRoot
+
+    def chunk(self, sha256: str) -> bytes:
+        """The bytes of a chunk, verified."""
+        key = chunk_key(sha256)
+        data = read_required(self.store, key)
+        if digest(data) != sha256:
+            raise VerificationFailed(
+                f"chunk {sha256[:12]} to have that SHA-256",
+                f"{digest(data)[:12]}: {key} was altered",
+                "restore it from a copy of the registry",
+            )
+        return data
+
+    def add_chunk(self, data: bytes) -> bool:
+        """Store a chunk; False where the registry has it already."""
+        return self.store.create(chunk_key(digest(data)), data)
+
+    def version(self, name: str, commit: str) -> Manifest:
+        """The manifest of NAME@COMMIT. Raises KeyError where there is no such version."""
+        return self.open_version(self.store.read(version_key(name, commit)))
+
+    def open_version(self, record: bytes) -> Manifest:
+        """The manifest in a version record, verified."""
+        statement = self.trust.open(record, "version", MANIFEST, "the version record")
+        manifest = Manifest.from_json(statement.predicate)
+        if statement.digest != {"sha256": manifest.address}:
+            raise VerificationFailed(
+                f"address {manifest.address[:12]}",
+                str(dict(statement.digest)),
+                "do not use this version",
+            )
+        return manifest
+
+    def add_version(self, manifest: Manifest, signer: Signer) -> bool:
+        """Store a version; False where these very bytes are there already.
+
+        Raises Conflict where the commit has a version with other bytes.
+        """
+        statement = Statement(
+            manifest.version, {"sha256": manifest.address}, MANIFEST, manifest.to_json()
+        )
+        key = version_key(manifest.name, manifest.commit)
+        if self.store.create(key, seal(statement, signer)):
+            return True
+        there = self.version(manifest.name, manifest.commit)
+        if there != manifest:
+            raise Conflict(
+                f"{manifest.version} with address {manifest.address[:12]}",
+                f"a version of that commit with address {there.address[:12]}",
+                "a version is never overwritten: make a new commit and publish that",
+            )
+        return False
+
+    def commits(self, name: str) -> Iterator[str]:
+        """The commits that have a version, without reading the versions."""
+        for key in self.store.keys(f"versions/{name}/"):
+            yield key.rpartition("/")[2].removesuffix(".json")
+
+    def add_evidence(self, manifest: Manifest, each: ev.Evidence, signer: Signer) -> str:
+        """Attach evidence to a version; the key of its record."""
+        record = seal(each.statement, signer)
+        folder = f"evidence/{manifest.name}/{manifest.commit}"
+        key = f"{folder}/{each.session}-{digest(record)}.json"
+        self.store.create(key, record)
+        return key
+
+    def evidence_keys(self, manifest: Manifest) -> Iterator[str]:
+        """The keys of the evidence attached to a version."""
+        return self.store.keys(f"evidence/{manifest.name}/{manifest.commit}/")
+
+    def open_evidence(self, key: str, record: bytes) -> ev.Evidence:
+        """The evidence in a record, verified to be the one that its key names."""
+        session, _, named = key.rpartition("/")[2].removesuffix(".json").rpartition("-")
+        if digest(record) != named:
+            raise VerificationFailed(
+                f"evidence {session} with SHA-256 {named[:12]}",
+                f"{digest(record)[:12]}: {key} was altered",
+                "restore it from a copy of the registry",
+            )
+        return ev.from_statement(
+            self.trust.open(record, "evidence", TEST_RESULT, f"evidence {session}")
+        )
+
+
+def chunk_key(sha256: str) -> str:
+    """The key of a chunk."""
+    return f"chunks/sha256/{sha256[:2]}/{sha256}"
+
+
+def version_key(name: str, commit: str) -> str:
+    """The key of a version's record."""
+    return f"versions/{name}/{commit}.json"
+
+
+def find_commit(registry: Registry, name: str, prefix: str) -> str:
+    """The one commit with a version whose hash starts with `prefix`.
+
+    Raises BadConfiguration where there is none, or more than one.
+    """
+    matches = [commit for commit in registry.commits(name) if commit.startswith(prefix)]
+    if len(matches) != 1:
+        found = f"{len(matches)} that start with {prefix!r}" if matches else "none"
+        raise BadConfiguration(
+            f"one published version {name}@{prefix}",
+            found,
+            f"list them with: interlock log {name}",
+        )
+    return matches[0]

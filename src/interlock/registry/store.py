@@ -1,0 +1,59 @@
+"""The store: three verbs are all that the registry asks of it.
+
+* `create` makes a key that is absent, whole or not at all, and says whether it did;
+* `read` gives the bytes of a key;
+* `keys` lists the keys below a prefix, in order.
+
+Nothing is changed in place and nothing is deleted, so there is no lock to take and
+nothing to clean up after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from interlock.errors import BadConfiguration, VerificationFailed
+
+
+class Store(Protocol):
+    """A place for write-once values under slash-separated keys."""
+
+    url: str
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Make `key` hold `data`; False, and nothing done, where it exists already."""
+
+    def read(self, key: str) -> bytes:
+        """The bytes of `key`. Raises KeyError where it is absent."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys that start with `prefix`, in ascending order."""
+
+
+def open_store(url: str) -> Store:
+    """The store at `url`: a folder, by its path."""
+    scheme, separator, _ = url.partition("://")
+    if separator:
+        raise BadConfiguration(
+            "a registry in a folder", f"{scheme}://", "give the path of a folder"
+        )
+    from interlock.registry.folder import Folder
+
+    return Folder(Path(url))
+
+
+def read_required(store: Store, key: str) -> bytes:
+    """The bytes of a key that a verified record names.
+
+    Raises VerificationFailed where it is absent: the registry has lost it.
+    """
+    try:
+        return store.read(key)
+    except KeyError:
+        raise VerificationFailed(
+            f"{key} in the registry {store.url}",
+            "no such entry",
+            "restore it from a copy of the registry",
+        ) from None

@@ -1,0 +1,206 @@
+"""Evidence: what a session found, about exactly which source, in what surroundings.
+
+    evidence/SESSION-DIGEST.json    an in-toto Statement with predicate test-result
+    evidence/SESSION/...            what the session left: reports, measurements
+
+The old evidence goes before a session starts and the new comes when it has ended, so a
+session that is cut off leaves none. Nothing is signed here: jobs that run tests hold no
+key. `interlock publish` checks and signs.
+"""
+
+import atexit
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nox
+from nox.command import CommandFailed
+
+from tasks.environment import LOCK
+
+FOLDER = Path("evidence")
+_FACTS = """
+import importlib.metadata, json, platform
+packages = {d.name: d.version for d in importlib.metadata.distributions()}
+system = f"{platform.system()}-{platform.machine()}".lower()
+print(json.dumps([platform.python_version(), system, packages]))
+"""
+
+
+@dataclass
+class Record:
+    """Where the session leaves its results, and what it wants to be remembered."""
+
+    folder: Path
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def recorded(session: nox.Session) -> Iterator[Record]:
+    """Run a session's body, and leave the evidence that it passed or failed."""
+    _forget(session.name)
+    record = Record(FOLDER / session.name)
+    record.folder.mkdir(parents=True)
+    fresh, tree = _is_fresh(session), tree_here()
+    try:
+        yield record
+    except CommandFailed as failure:
+        _write(session, record, "FAILED", fresh, tree)
+        _exit_with(failure.return_code or 1)
+        raise
+    if tree_here() != tree:
+        _write(session, record, "FAILED", fresh, tree)
+        session.error("the source changed while the session ran: run it again")
+    if session.posargs:
+        session.warn("no evidence: arguments after -- make it another check")
+        return
+    _write(session, record, "PASSED", fresh, tree)
+
+
+def _forget(name: str) -> None:
+    for old in FOLDER.glob(f"{name}-*.json"):
+        if len(old.stem) == len(name) + 65:  # a dash and a digest: not nightly-eval's
+            old.unlink()
+    shutil.rmtree(FOLDER / name, ignore_errors=True)
+
+
+def _is_fresh(session: nox.Session) -> bool:
+    """Whether the virtualenv was made for this run: a reused one is not checked again."""
+    folder = Path(getattr(session.virtualenv, "location", "") or os.devnull)
+    used = folder / "used-by-a-session"
+    if not folder.is_dir() or used.exists():
+        return False
+    used.touch()
+    return True
+
+
+def tree_here() -> str:
+    """The Git tree of the files as they are, untracked ones too, ignored ones not.
+
+    It is computed with an index of its own, which knows nothing of files that Git was
+    told to assume unchanged, and leaves nothing in the repository.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        objects = _git("rev-parse", "--git-path", "objects")
+        env = {
+            "GIT_INDEX_FILE": f"{scratch}/index",
+            "GIT_OBJECT_DIRECTORY": scratch,
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(Path(objects).absolute()),
+        }
+        _git("read-tree", "HEAD", **env)
+        _git("add", "--all", **env)
+        return _git("write-tree", **env)
+
+
+def _git(*arguments: str, **env: str) -> str:
+    import subprocess
+
+    run = subprocess.run(
+        ("git", *arguments),
+        env=os.environ | env,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return run.stdout.strip()
+
+
+def _write(
+    session: nox.Session, record: Record, result: str, fresh: bool, tree: str
+) -> None:
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {
+                "name": "source",
+                "digest": {"gitCommit": _git("rev-parse", "HEAD"), "gitTree": tree},
+            }
+        ],
+        "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
+        "predicate": {
+            "result": result,
+            "configuration": [*_inputs(), *_surroundings(session, fresh), *_left(record)],
+            "urn:interlock:session": session.name,
+            "urn:interlock:finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **_run_url(os.environ),
+            **record.notes,
+        },
+    }
+    text = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
+    path = FOLDER / f"{session.name}-{hashlib.sha256(text).hexdigest()}.json"
+    private = path.with_suffix(".new")
+    private.write_bytes(text)
+    private.rename(path)
+    session.log(f"evidence: {result} {path}")
+
+
+def _inputs() -> Iterator[dict[str, Any]]:
+    yield {"name": LOCK, "digest": {"sha256": _sha256(Path(LOCK))}}
+    yield {"name": "weights", "digest": {"dirHash": weights_hash()}}
+
+
+def weights_hash() -> str:
+    """The in-toto dirHash of the weights that pyproject.toml names."""
+    settings = _project()["tool"]["interlock"]
+    folder = Path(settings.get("path", "."), settings["weights"])
+    files = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    pairs = sorted((str(path.relative_to(folder)).encode(), path) for path in files)
+    lines = b"".join(_sha256(path).encode() + b"  " + n + b"\n" for n, path in pairs)
+    return hashlib.sha256(lines).hexdigest()
+
+
+def _surroundings(session: nox.Session, fresh: bool) -> Iterator[dict[str, Any]]:
+    output = session.run("python", "-I", "-c", _FACTS, silent=True, log=False)
+    python, platform, packages = json.loads(str(output))
+    state = "fresh" if fresh else "reused"
+    yield {"name": "python", "uri": f"pkg:generic/cpython@{python}"}
+    yield {"name": "platform", "uri": f"urn:interlock:platform:{platform}"}
+    yield {"name": "virtualenv", "uri": f"urn:interlock:virtualenv:{state}"}
+    own = _project()["project"]["name"]
+    for name, version in sorted(packages.items()):
+        name = name.lower().replace("_", "-").replace(".", "-")
+        if name != own:
+            yield {"name": f"package {name}", "uri": f"pkg:pypi/{name}@{version}"}
+
+
+def _left(record: Record) -> Iterator[dict[str, Any]]:
+    for path in sorted(p for p in record.folder.rglob("*") if p.is_file()):
+        name = path.relative_to(FOLDER).as_posix()
+        yield {"name": name, "digest": {"sha256": _sha256(path)}}
+
+
+def _run_url(env: Mapping[str, str]) -> dict[str, str]:
+    if "GITHUB_RUN_ID" not in env:
+        return {}
+    where = f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}"
+    return {"url": f"{where}/actions/runs/{env['GITHUB_RUN_ID']}"}
+
+
+def _project() -> dict[str, Any]:
+    return tomllib.loads(Path("pyproject.toml").read_text("utf-8"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _exit_with(code: int) -> None:
+    """End this process with a verdict's exit code: Nox itself knows 0 and 1 only."""
+
+    def leave() -> None:
+        sys.stdout.flush()
+        os._exit(code)
+
+    if code in range(3, 9):
+        atexit.register(leave)
