@@ -14,7 +14,7 @@ CODE = ("noxfile.py", "tasks", "src", "tests", "examples")
 def lint(session: nox.Session) -> None:
     """black, flake8, mypy, and zizmor on the workflows."""
     with evidence.recorded(session):
-        install(session, project=False)
+        install(session, project=None)
         session.run("black", "--check", "--quiet", "--diff", *CODE)
         session.run("flake8", *CODE)
         session.run("mypy")
@@ -25,13 +25,15 @@ def lint(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """pytest with doctests, shuffled; no network but loopback."""
     with evidence.recorded(session) as record:
-        install(session, editable=True)
+        install(session, project="--editable .")
         network.close(session)
-        seed = os.environ.get("INTERLOCK_SEED") or str(int(evidence.tree_here()[:8], 16))
+        seed = os.environ.get("INTERLOCK_SEED") or str(
+            int(evidence.tree_here()[:8], 16)
+        )
         record.notes["urn:interlock:seed"] = seed
         session.log(f"to repeat this order: INTERLOCK_SEED={seed} nox -s unit")
         session.run(
-            *("pytest", "--numprocesses=auto", "-p", f"randomly", f"--randomly-seed={seed}"),
+            *("pytest", "--numprocesses=auto", f"--randomly-seed={seed}"),
             f"--junitxml={record.folder / 'junit.xml'}",
             *session.posargs,
             env={

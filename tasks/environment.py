@@ -4,16 +4,13 @@ import nox
 
 LOCK = "requirements.lock"
 HASHED = ("--constraint", LOCK, "--require-hashes", "--only-binary", ":all:")
+# What builds the project, or a source distribution, is held to the lock's hashes too;
+# it works in an environment of its own and is not left in the session's.
+BUILT = ("--build-constraints", LOCK)
 
 
-def install(session: nox.Session, *, project: bool = True, editable: bool = False) -> None:
-    """Install the session's group, and the project where it is wanted.
-
-    The build backends come first and are locked as well, so nothing is built with what
-    a package index happens to offer today.
-    """
-    for group in ("build", session.name):
-        session.install("--group", group, "--no-build-isolation", *HASHED)
+def install(session: nox.Session, *, project: str | None = ".") -> None:
+    """Install the session's group, then the project, where it is wanted."""
+    session.install("--group", session.name, *HASHED, *BUILT)
     if project:
-        where = ("--editable", ".") if editable else (".",)
-        session.install("--no-deps", "--no-build-isolation", *where)
+        session.install("--no-deps", *BUILT, *project.split())

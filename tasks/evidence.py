@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import tomllib
@@ -75,7 +76,7 @@ def _forget(name: str) -> None:
 
 
 def _is_fresh(session: nox.Session) -> bool:
-    """Whether the virtualenv was made for this run: a reused one is not checked again."""
+    """Whether the virtualenv was made for this run: a reused one is not checked."""
     folder = Path(getattr(session.virtualenv, "location", "") or os.devnull)
     used = folder / "used-by-a-session"
     if not folder.is_dir() or used.exists():
@@ -103,8 +104,6 @@ def tree_here() -> str:
 
 
 def _git(*arguments: str, **env: str) -> str:
-    import subprocess
-
     run = subprocess.run(
         ("git", *arguments),
         env=os.environ | env,
@@ -129,7 +128,11 @@ def _write(
         "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
         "predicate": {
             "result": result,
-            "configuration": [*_inputs(), *_surroundings(session, fresh), *_left(record)],
+            "configuration": [
+                *_inputs(),
+                *_surroundings(session, fresh),
+                *_left(record),
+            ],
             "urn:interlock:session": session.name,
             "urn:interlock:finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             **_run_url(os.environ),
@@ -153,7 +156,9 @@ def weights_hash() -> str:
     """The in-toto dirHash of the weights that pyproject.toml names."""
     settings = _project()["tool"]["interlock"]
     folder = Path(settings.get("path", "."), settings["weights"])
-    files = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    files = (
+        p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts
+    )
     pairs = sorted((str(path.relative_to(folder)).encode(), path) for path in files)
     lines = b"".join(_sha256(path).encode() + b"  " + n + b"\n" for n, path in pairs)
     return hashlib.sha256(lines).hexdigest()

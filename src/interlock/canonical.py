@@ -19,9 +19,7 @@ def canonical(value: Any) -> bytes:
     b'{"a":null,"b":[1,"\\xc3\\xa9"]}'
     """
     _refuse_floats(value)
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    )
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode()
 
 

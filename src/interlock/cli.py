@@ -82,9 +82,11 @@ def _publish(options: argparse.Namespace) -> Reply:
     manifest, release = done.manifest, done.moved.release
     reference = f"{manifest.name}@{release.channel}"
     lines = [
-        f"published {manifest.version} ({done.sent:,} bytes sent)"
-        if done.new
-        else f"{manifest.version} is published already: nothing to do",
+        (
+            f"published {manifest.version} ({done.sent:,} bytes sent)"
+            if done.new
+            else f"{manifest.version} is published already: nothing to do"
+        ),
         _moved_line(release, done.moved.new),
         f"pull it: {_command()} pull {reference} {manifest.name}-model",
     ]
@@ -94,7 +96,9 @@ def _publish(options: argparse.Namespace) -> Reply:
 
 def _moved_line(release: Release, new: bool) -> str:
     state = f"release {release.sequence} of {release.channel}"
-    return f"{state}: {release.name}@{release.commit[:12]}" + ("" if new else ", as before")
+    return f"{state}: {release.name}@{release.commit[:12]}" + (
+        "" if new else ", as before"
+    )
 
 
 def _command() -> str:
@@ -108,7 +112,9 @@ def _command() -> str:
 def _promote(options: argparse.Namespace) -> Reply:
     from interlock.promote import promote_checkout
 
-    outcome = promote_checkout(Path.cwd(), options.channel, options.reason, options.nightly)
+    outcome = promote_checkout(
+        Path.cwd(), options.channel, options.reason, options.nightly
+    )
     if isinstance(outcome, str):
         return {"release": None, "reason": outcome}, outcome
     text = _moved_line(outcome.release, outcome.new)
@@ -185,8 +191,10 @@ def _show(options: argparse.Namespace) -> Reply:
         f"  tree      {manifest.tree}",
         f"  lock      {manifest.lock}",
         f"  weights   {manifest.weights}",
-        *(f"  {each.session:<13}{each.result:<8}{each.finished:%Y-%m-%d %H:%M} UTC"
-          for each in sorted(version.evidence, key=lambda each: each.finished)),
+        *(
+            f"  {each.session:<13}{each.result:<8}{each.finished:%Y-%m-%d %H:%M} UTC"
+            for each in sorted(version.evidence, key=lambda each: each.finished)
+        ),
         *(f"  {file.size:>13,}  {file.path}" for file in manifest.files),
     ]
     return _version_json(version), "\n".join(lines)
@@ -211,7 +219,11 @@ def _version_json(version: Version) -> dict[str, Any]:
         "manifest": manifest.to_json(),
         "release": _release_json(release) if release else None,
         "evidence": [
-            {"session": e.session, "result": e.result, "finished": e.finished.isoformat()}
+            {
+                "session": e.session,
+                "result": e.result,
+                "finished": e.finished.isoformat(),
+            }
             for e in version.evidence
         ],
     }
@@ -223,14 +235,18 @@ def _parser() -> argparse.ArgumentParser:
         description="The only path from a commit to a production model.",
         epilog="Exit codes: " + (__doc__ or "").partition("Exit codes: ")[2],
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {__version__}"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (_add_checkout_commands, _add_registry_commands):
         add(commands)
     return parser
 
 
-def _command_parser(commands: Any, name: str, run: Callable[..., Reply], text: str) -> Any:
+def _command_parser(
+    commands: Any, name: str, run: Callable[..., Reply], text: str
+) -> Any:
     parser = commands.add_parser(name, help=text, description=text)
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
     parser.set_defaults(run=run)
@@ -251,7 +267,9 @@ def _add_checkout_commands(commands: Any) -> None:
     promote = add(
         commands, "promote", _promote, "release the published commit to a channel"
     )
-    promote.add_argument("channel", nargs="?", default="production", help="(production)")
+    promote.add_argument(
+        "channel", nargs="?", default="production", help="(production)"
+    )
     promote.add_argument("--reason", default="", help="why, for the log")
     promote.add_argument(
         "--nightly",
@@ -278,7 +296,9 @@ def _add_registry_commands(commands: Any) -> None:
         help="what to do when packages differ from those it was judged with (error)",
     )
     verify = add("verify", _verify, "check every byte and signature of a version")
-    verify.add_argument("what", metavar="DIR|NAME@REF", help="a pulled folder, or a version")
+    verify.add_argument(
+        "what", metavar="DIR|NAME@REF", help="a pulled folder, or a version"
+    )
     show = add("show", _show, "what a version is made of, and its evidence")
     show.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
     log = add("log", _log, "who released what, when, why and on which evidence")
@@ -286,8 +306,12 @@ def _add_registry_commands(commands: Any) -> None:
     log.add_argument("channel", nargs="?", metavar="CHANNEL", help="(all of them)")
     rollback = add("rollback", _rollback, "release again what was live before")
     rollback.add_argument("name", metavar="NAME")
-    rollback.add_argument("channel", nargs="?", default="production", help="(production)")
-    rollback.add_argument("--to", default="", metavar="COMMIT", help="go back to this one")
+    rollback.add_argument(
+        "channel", nargs="?", default="production", help="(production)"
+    )
+    rollback.add_argument(
+        "--to", default="", metavar="COMMIT", help="go back to this one"
+    )
     rollback.add_argument("--reason", default="", help="why, for the log")
 
 

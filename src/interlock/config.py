@@ -138,12 +138,16 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return _build_table(kind, value, where)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is tuple and isinstance(value, list):
-        return tuple(_build(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        return tuple(
+            _build(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value)
+        )
     if origin is UnionType:
         return _build(arguments[0], value, where)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if isinstance(value, dict):
-            return {k: _build(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+            return {
+                k: _build(arguments[1], v, f"{where}.{k}") for k, v in value.items()
+            }
     elif origin is Literal:
         if value in arguments:
             return value

@@ -26,7 +26,7 @@ from interlock.home import registry_url
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
 from interlock.registry.records import Registry
-from interlock.source import actor, inspect
+from interlock.source import Source, actor, inspect, refuse_dirty
 
 
 @dataclass(frozen=True)
@@ -54,46 +54,64 @@ def promote(
     """
     demands = registry.trust.demands(channel)
     keyed = _attach(registry, manifest, local, key)
-    counted = newest(keyed.values())
+    counted = _counted([*local, *keyed.values()], manifest)
     accepted = require(counted, demands, manifest, datetime.now(UTC))
     last = head(registry, manifest.name, channel)
     if last and last[0].address == manifest.address:
         return Moved(last[0], new=False)
     if not reason:
         _refuse_rolled_back(registry, manifest, channel)
-    keys = [key for key, each in keyed.items() if each in accepted]
+    keys = [where for where, each in keyed.items() if each in accepted]
     why = reason or f"{', '.join(demands)} passed"
     return Moved(_append(registry, manifest, channel, keys, key, why), new=True)
 
 
-def promote_checkout(folder: Path, channel: str, reason: str, nightly: bool) -> Moved | str:
+def _counted(evidence: Sequence[Evidence], manifest: Manifest) -> dict[str, Evidence]:
+    """The newest evidence of each session, about this tree where there is such."""
+    own = [each for each in evidence if each.tree == manifest.tree]
+    return newest(evidence) | newest(own)
+
+
+def promote_checkout(
+    folder: Path, channel: str, reason: str, nightly: bool
+) -> Moved | str:
     """Release the published version of a checkout's commit, on its evidence.
 
-    With `nightly`, a commit that is not published, was not judged as it is, or was
-    rolled back from is left alone, and the answer says so.
+    With `nightly`, a commit that is not published, was rolled back from or cannot be
+    signed for here is left alone, and the answer says so.
     """
     source = inspect(folder)
-    config = configuration.read(source.root)
     try:
-        registry = open_registry(registry_url(config.registry))
-        manifest = registry.version(config.name, source.commit)
-    except (BadConfiguration, KeyError):
-        return _left_alone(nightly, f"{config.name}@{source.commit[:12]} is not published")
-    if source.changed:
-        return _left_alone(nightly, "the working tree is not the commit")
+        registry, manifest, key = _eligible(source)
+    except BadConfiguration as refusal:
+        return _left_alone(nightly, refusal)
     evidence = local_evidence(source.root / FOLDER)
     try:
-        return promote(registry, manifest, channel, evidence, signer(registry), reason)
-    except Conflict as conflict:
-        return _left_alone(nightly, f"{conflict.found} ({conflict.todo})", conflict)
+        return promote(registry, manifest, channel, evidence, key, reason)
+    except Conflict as refusal:
+        return _left_alone(nightly, refusal)
 
 
-def _left_alone(nightly: bool, why: str, refusal: Refusal | None = None) -> str:
-    if nightly:
-        return f"nothing promoted: {why}"
-    raise refusal or BadConfiguration(
-        "a published commit, checked out as it is", why, "publish it first: nox -s publish"
-    )
+def _eligible(source: Source) -> tuple[Registry, Manifest, Signer]:
+    """The published version of a clean checkout, and the key to release it with."""
+    refuse_dirty(source)
+    config = configuration.read(source.root)
+    registry = open_registry(registry_url(config.registry))
+    try:
+        manifest = registry.version(config.name, source.commit)
+    except KeyError:
+        raise BadConfiguration(
+            "a published commit",
+            f"{config.name}@{source.commit[:12]} is not in {registry.store.url}",
+            "publish it first: nox -s publish",
+        ) from None
+    return registry, manifest, signer(registry)
+
+
+def _left_alone(nightly: bool, refusal: Refusal) -> str:
+    if not nightly:
+        raise refusal
+    return f"nothing promoted: expected {refusal.expected}; found {refusal.found}"
 
 
 def _append(
@@ -101,24 +119,25 @@ def _append(
     manifest: Manifest,
     channel: str,
     keys: Iterable[str],
-    signer: Signer,
+    key: Signer,
     reason: str,
 ) -> Release:
-    now = datetime.now(UTC)
+    now, who = datetime.now(UTC), actor()
     return append(
-        registry, manifest, channel, [*keys], signer, actor=actor(), reason=reason, now=now
+        registry, manifest, channel, [*keys], key, actor=who, reason=reason, now=now
     )
 
 
 def _attach(
-    registry: Registry, manifest: Manifest, local: Sequence[Evidence], signer: Signer
+    registry: Registry, manifest: Manifest, local: Sequence[Evidence], key: Signer
 ) -> dict[str, Evidence]:
     """All evidence about a version, by the key of its record."""
     for each in local:
-        registry.add_evidence(manifest, each, signer)
+        if each.tree == manifest.tree:
+            registry.add_evidence(manifest, each, key)
     return {
-        key: registry.open_evidence(key, registry.store.read(key))
-        for key in registry.evidence_keys(manifest)
+        where: registry.open_evidence(where, registry.store.read(where))
+        for where in registry.evidence_keys(manifest)
     }
 
 
@@ -147,7 +166,7 @@ def standing(releases: Iterable[Release]) -> list[Release]:
 
 
 def rollback(
-    registry: Registry, name: str, channel: str, signer: Signer, reason: str, to: str = ""
+    registry: Registry, name: str, channel: str, key: Signer, reason: str, to: str = ""
 ) -> Release:
     """Release again what was live before, or the version `to` if it was ever live.
 
@@ -158,7 +177,7 @@ def rollback(
     target = _target(releases, to)
     manifest = registry.version(name, target.commit)
     why = reason or f"rollback from {releases[-1].commit[:12]}"
-    return _append(registry, manifest, channel, target.evidence, signer, why)
+    return _append(registry, manifest, channel, target.evidence, key, why)
 
 
 def _target(releases: Sequence[Release], to: str) -> Release:

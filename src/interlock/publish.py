@@ -19,20 +19,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tqdm import tqdm
-
 from interlock import config as configuration
 from interlock.artifact.chunks import cut
 from interlock.artifact.manifest import Manifest
 from interlock.artifact.pack import pack
 from interlock.attest.evidence import newest, require
-from interlock.errors import BadConfiguration
-from interlock.attest.handover import FOLDER, check_address, check_locked, local_evidence
+from interlock.attest.handover import (
+    FOLDER,
+    check_address,
+    check_locked,
+    local_evidence,
+)
 from interlock.home import registry_url
+from interlock.progress import in_bytes
 from interlock.promote import Moved, promote
 from interlock.registry.access import open_or_make, signer
 from interlock.registry.records import Registry
-from interlock.source import LOCK, Source, export, inspect
+from interlock.source import LOCK, Source, export, inspect, refuse_dirty
 
 
 @dataclass(frozen=True)
@@ -59,44 +62,37 @@ def publish(folder: Path, channel: str, reason: str = "") -> Published:
         return _publish(source, Path(scratch), channel, reason)
 
 
-def refuse_dirty(source: Source) -> None:
-    """Raise BadConfiguration when the working tree is not the commit."""
-    if source.changed:
-        shown = ", ".join(source.changed[:3]) + (", ..." if source.changed[3:] else "")
-        raise BadConfiguration(
-            f"a working tree that is commit {source.commit[:12]}",
-            f"{len(source.changed)} changed: {shown}",
-            "commit the changes, or remove them, and run the sessions again",
-        )
-
-
 def _publish(source: Source, files: Path, channel: str, reason: str) -> Published:
     config = configuration.read(files)
     manifest = pack(files, config, source.commit, source.tree)
     registry = open_or_make(registry_url(config.registry))
     key = signer(registry)
     evidence = local_evidence(source.root / FOLDER)
-    demands = registry.trust.demands(channel)
-    accepted = require(newest(evidence), demands, manifest, datetime.now(UTC))
-    check_locked(accepted, (files / LOCK).read_text("utf-8"))
-    check_address(source.root / FOLDER, manifest)
-    sent = send(registry, manifest, files / config.path)
+    check_locked(evidence, (files / LOCK).read_text("utf-8"))
+    sent = 0
+    if not is_published(registry, manifest):
+        demands = registry.trust.demands(channel)
+        require(newest(evidence), demands, manifest, datetime.now(UTC))
+        check_address(source.root / FOLDER, manifest)
+        sent = send(registry, manifest, files / config.path)
     new = registry.add_version(manifest, key)
-    moved = promote(registry, manifest, channel, accepted, key, reason)
+    moved = promote(registry, manifest, channel, evidence, key, reason)
     return Published(manifest, new, sent, moved)
 
 
+def is_published(registry: Registry, manifest: Manifest) -> bool:
+    """Whether the commit has a version already, with whatever bytes."""
+    try:
+        registry.version(manifest.name, manifest.commit)
+    except KeyError:
+        return False
+    return True
+
+
 def send(registry: Registry, manifest: Manifest, base: Path) -> int:
-    """Store the chunks of a version that the registry lacks; how many bytes that were."""
+    """Store the chunks that the registry lacks; how many bytes that were."""
     sent = 0
-    with tqdm(
-        total=manifest.size,
-        desc=f"publish {manifest.name}",
-        unit="B",
-        unit_scale=True,
-        delay=1,
-        disable=None,
-    ) as bar:
+    with in_bytes(manifest.size, f"publish {manifest.name}") as bar:
         for file in manifest.files:
             for piece in cut(base / file.path):
                 sent += len(piece) if registry.add_chunk(piece) else 0

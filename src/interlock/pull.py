@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from tqdm import tqdm
 
@@ -25,6 +25,7 @@ from interlock.attest.evidence import Evidence, newest
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed
 from interlock.home import home, note, registry_url, replace
 from interlock.model import Model, load_folder
+from interlock.progress import in_bytes
 from interlock.registry.access import known_trust, open_registry
 from interlock.registry.channels import Release, live, release_key
 from interlock.registry.folder import Folder, sync_folder
@@ -54,7 +55,9 @@ def parse_reference(reference: str) -> tuple[str, str]:
     name, _, ref = reference.partition("@")
     if not name or not ref or "/" in reference:
         raise BadConfiguration(
-            "NAME@CHANNEL or NAME@COMMIT", repr(reference), "for example flights@production"
+            "NAME@CHANNEL or NAME@COMMIT",
+            repr(reference),
+            "for example flights@production",
         )
     return name, ref
 
@@ -136,7 +139,9 @@ def _refuse_older(url: str, release: Release) -> None:
         replace(path, f"{release.sequence}\n".encode())
 
 
-def pull(registry: Registry, reference: str, target: Path, packages: Packages) -> Version:
+def pull(
+    registry: Registry, reference: str, target: Path, packages: Packages
+) -> Version:
     """Make `target` the folder of the version that NAME@REF stands for.
 
     Raises VerificationFailed when anything is not what was judged, or when the release
@@ -194,19 +199,14 @@ def _write_version(registry: Registry, version: Version, place: Path) -> None:
 
 def unpack(registry: Registry, manifest: Manifest, folder: Path) -> None:
     """Write the files of a version into `folder`, each from its verified chunks."""
-    with _progress(manifest.size, f"pull {manifest.name}") as bar:
+    with in_bytes(manifest.size, f"pull {manifest.name}") as bar:
         for file in manifest.files:
             write(file, folder, lambda chunk: _counted(registry.chunk(chunk), bar))
 
 
-def _counted(data: bytes, bar: tqdm[None]) -> bytes:
+def _counted(data: bytes, bar: tqdm[NoReturn]) -> bytes:
     bar.update(len(data))
     return data
-
-
-def _progress(size: int, what: str) -> tqdm[None]:
-    """A bar in bytes with rate and time left, for whoever watches for over a second."""
-    return tqdm(total=size, desc=what, unit="B", unit_scale=True, delay=1, disable=None)
 
 
 def _remove_leftovers(place: Path) -> None:
@@ -227,7 +227,7 @@ def _is_running(process: int) -> bool:
 
 
 def _switch(target: Path, place: Path) -> None:
-    """Point `target` at `place` in one step; keep the version before, drop older ones."""
+    """Point `target` at `place` in one step; keep the one before, drop older ones."""
     before = os.readlink(target) if target.is_symlink() else ""
     if before != place.name:
         link = target.with_name(f".{target.name}.link-{os.getpid()}")
@@ -241,13 +241,13 @@ def _switch(target: Path, place: Path) -> None:
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Raise VerificationFailed unless `folder` holds the manifest's files, no others."""
+    """Raise VerificationFailed unless `folder` holds exactly the manifest's files."""
     expected = {file.path: file for file in manifest.files}
     found = {name for name in _names(folder) if not name.startswith(f"{RESERVED}/")}
     if odd := sorted(found ^ expected.keys()):
         kind = "an extra file" if odd[0] in found else "no file"
         raise VerificationFailed(
-            f"exactly the {len(expected)} files of {manifest.name}@{manifest.commit[:12]}",
+            f"exactly the {len(expected)} files of {manifest.short}",
             f"{kind} {odd[0]}" + (f", and {len(odd) - 1} more" if odd[1:] else ""),
             "do not use the folder: pull the version again",
         )
@@ -285,7 +285,7 @@ def verify(folder: Path, url: str) -> Version:
 def verify_registry(registry: Registry, reference: str) -> Version:
     """The version that NAME@REF stands for, every record and chunk of it verified."""
     version = resolve(registry, reference)
-    with _progress(version.manifest.size, f"verify {version.manifest.name}") as bar:
+    with in_bytes(version.manifest.size, f"verify {version.manifest.name}") as bar:
         for file in version.manifest.files:
             for chunk in file.chunks:
                 _counted(registry.chunk(chunk), bar)
@@ -345,7 +345,7 @@ def compare_packages(evidence: Iterable[Evidence], packages: Packages) -> None:
 
 
 def differences(judged: Mapping[str, str]) -> list[str]:
-    """Where this Python's packages differ from `judged`, as "pandas 1.5.3 there, ..."."""
+    """Where packages here differ from `judged`: "pandas 1.5.3 there, 2.0.1 here"."""
     here = {_normal(d.name): d.version for d in metadata.distributions()}
     return [
         f"{name} {version} there, {here.get(_normal(name), 'not installed')} here"

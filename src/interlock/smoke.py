@@ -116,14 +116,16 @@ def _ask(unpacked: Path, manifest: Manifest) -> Answer:
     return Answer(**reply)
 
 
-def _compare(outputs: Sequence[float], expected: Sequence[float], tolerance: float) -> float:
+def _compare(
+    outputs: Sequence[float], expected: Sequence[float], tolerance: float
+) -> float:
     errors = [abs(a - b) for a, b in zip(outputs, expected, strict=True)]
     worst = max(range(len(errors)), key=errors.__getitem__)
     if not errors[worst] <= tolerance:
         raise Rejected(
             f"golden example {worst} to give {expected[worst]:g} within {tolerance:g}",
-            f"{outputs[worst]:g}; {sum(e > tolerance for e in errors)} examples are off",
-            "if the change is meant, write the golden examples anew and have it reviewed",
+            f"{outputs[worst]:g}, and {sum(e > tolerance for e in errors)} are off",
+            "if the change is meant, write the golden examples anew, for review",
         )
     return errors[worst]
 
@@ -149,7 +151,7 @@ def _compare_with_production(url: str, manifest: Manifest) -> str:
     there = registry.version(manifest.name, found[0].commit)
     if broken := incompatible(there.contract, manifest.contract):
         raise Rejected(
-            f"a schema that callers of {there.name}@{there.commit[:12]} can use",
+            f"a schema that callers of {there.short} can use",
             "; ".join(broken),
             "keep the columns of production, or give the new model a new name",
         )
@@ -171,7 +173,9 @@ def incompatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def report(found: Smoked) -> bytes:
     """What smoke leaves as evidence, canonical: numbers as decimal strings."""
-    values = {k: repr(v) if isinstance(v, float) else v for k, v in asdict(found).items()}
+    values = {
+        k: repr(v) if isinstance(v, float) else v for k, v in asdict(found).items()
+    }
     return canonical(values) + b"\n"
 
 

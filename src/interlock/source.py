@@ -47,6 +47,17 @@ def export(source: Source, folder: Path) -> None:
         _git(source.root, "checkout-index", "-a", f"--prefix={folder}/", **index)
 
 
+def refuse_dirty(source: Source) -> None:
+    """Raise BadConfiguration when the working tree is not the commit."""
+    if source.changed:
+        shown = ", ".join(source.changed[:3]) + (", ..." if source.changed[3:] else "")
+        raise BadConfiguration(
+            f"a working tree that is commit {source.commit[:12]}",
+            f"{len(source.changed)} changed: {shown}",
+            "commit the changes, or remove them, and run the sessions again",
+        )
+
+
 def actor() -> str:
     """Who is acting: the CI's actor, else Git's user, else the login name."""
     if name := os.environ.get("GITHUB_ACTOR"):

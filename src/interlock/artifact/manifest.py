@@ -50,6 +50,11 @@ class Manifest:
         return f"{self.name}@{self.commit}"
 
     @property
+    def short(self) -> str:
+        """NAME@COMMIT for people: 12 digits tell commits apart."""
+        return f"{self.name}@{self.commit[:12]}"
+
+    @property
     def address(self) -> str:
         """The SHA-256 of the manifest, 64 hex digits."""
         return hashlib.sha256(canonical(self.to_json())).hexdigest()
@@ -139,7 +144,12 @@ def safe_path(path: str) -> str:
     """
     parts = path.split("/")
     odd = any(part in ("", ".", "..") or part[-1] in ". " for part in parts)
-    if odd or parts[0] == RESERVED or not path.isprintable() or re.search(r"[\\:]", path):
+    if (
+        odd
+        or parts[0] == RESERVED
+        or not path.isprintable()
+        or re.search(r"[\\:]", path)
+    ):
         raise ValueError(f"path {path!r}")
     return path
 

@@ -25,7 +25,9 @@ def pack(root: Path, config: Config, commit: str, tree: str) -> Manifest:
     base = root / config.path
     weights = [describe(path, name) for name, path in _below(base, config.weights)]
     named = [*config.code, config.golden]
-    others = [describe(path, name) for each in named for name, path in _below(base, each)]
+    others = [
+        describe(path, name) for each in named for name, path in _below(base, each)
+    ]
     files = {file.path: file for file in (*weights, *others)}
     for file in files.values():
         check_format(base / file.path)

@@ -83,7 +83,9 @@ def from_statement(statement: Statement) -> Evidence:
 
 def _packages(uris: Iterable[str]) -> dict[str, str]:
     prefix = "pkg:pypi/"
-    pairs = (uri.removeprefix(prefix).split("@") for uri in uris if uri.startswith(prefix))
+    pairs = (
+        uri.removeprefix(prefix).split("@") for uri in uris if uri.startswith(prefix)
+    )
     return {name: version for name, version in pairs}
 
 
@@ -113,7 +115,11 @@ def findings(
 
 
 def _judge(
-    session: str, each: Evidence | None, manifest: Manifest, now: datetime, oldest: timedelta
+    session: str,
+    each: Evidence | None,
+    manifest: Manifest,
+    now: datetime,
+    oldest: timedelta,
 ) -> list[Finding]:
     if each is None:
         return [Finding(session, "missing", "evidence that it passed", "none")]
@@ -122,14 +128,22 @@ def _judge(
         ("failed", "PASSED", each.result),
         ("tree", f"of tree {manifest.tree[:12]}", f"of tree {each.tree[:12]}"),
         ("lock", f"of lock {manifest.lock[:12]}", f"of lock {each.lock[:12]}"),
-        ("weights", f"of weights {manifest.weights[:12]}", f"of weights {each.weights[:12]}"),
+        (
+            "weights",
+            f"of weights {manifest.weights[:12]}",
+            f"of weights {each.weights[:12]}",
+        ),
     )
-    found = [Finding(session, code, want, got) for code, want, got in rules if want != got]
+    found = [
+        Finding(session, code, want, got) for code, want, got in rules if want != got
+    ]
     if age > oldest:
         limit = f"at most {_hours(oldest)} old"
         found.append(Finding(session, "stale", limit, f"{_hours(age)} old"))
     if age < -_CLOCK:
-        found.append(Finding(session, "future", "a time that has come", str(each.finished)))
+        found.append(
+            Finding(session, "future", "a time that has come", str(each.finished))
+        )
     if not each.fresh:
         found.append(Finding(session, "reused", "a fresh virtualenv", "a reused one"))
     return found

@@ -75,7 +75,9 @@ def check_locked(evidence: Iterable[Evidence], lock: str) -> None:
     """Raise EvidenceRefused for a package that ran in a session and is not locked."""
     pins = locked(lock)
     for each in evidence:
-        stray = [f"{n} {v}" for n, v in each.packages.items() if v not in pins.get(n, ())]
+        stray = [
+            f"{n} {v}" for n, v in each.packages.items() if v not in pins.get(n, ())
+        ]
         if stray:
             raise EvidenceRefused(
                 f"{each.session} to have run with what requirements.lock pins",

@@ -87,7 +87,9 @@ def follow(records: Sequence[bytes]) -> TrustRoot:
         candidate = _read(record)
         if candidate.sequence != number:
             raise VerificationFailed(
-                f"root {number}", f"root {candidate.sequence}", "do not use this registry"
+                f"root {number}",
+                f"root {candidate.sequence}",
+                "do not use this registry",
             )
         for voucher in (root, candidate):
             if voucher is not None:
@@ -95,7 +97,9 @@ def follow(records: Sequence[bytes]) -> TrustRoot:
         root = candidate
     if root is None:
         raise VerificationFailed(
-            "a registry with a trust root", "none", "publish to it first, or correct its name"
+            "a registry with a trust root",
+            "none",
+            "publish to it first, or correct its name",
         )
     return root
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
-from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -27,7 +27,7 @@ PAGE = {
     CANDIDATE: "var(--candidate)",
     PRODUCTION: "var(--production)",
 }
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it scales, and can be read out
     "svg.hashsalt": "interlock",  # the same numbers, the same bytes
     "text.parse_math": False,  # a slice may be called "$x"
@@ -42,12 +42,12 @@ STYLE = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 } | dict.fromkeys(
-    "text.color axes.labelcolor axes.edgecolor xtick.color ytick.color "
-    "grid.color".split(),
+    ("text.color", "grid.color", "xtick.color", "ytick.color")
+    + ("axes.labelcolor", "axes.edgecolor"),
     INK,
 )
 SHOWN = 20  # slices in one plot: the worst and, if there is room, the rest
-COARSE = 50  # bins that are shown of a score histogram
+COARSE = 25  # bins that are shown of a score histogram
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Chart:
     """A plot, what it shows, and what someone who cannot see it should know."""
 
     title: str
-    svg: Markup
+    svg: str  # safe: what it names is escaped
 
 
 def charts(metrics: Mapping[str, Any], counts: Counts) -> list[Chart]:
     """Every plot of the report."""
-    models = [("candidate", CANDIDATE, counts.candidate)]
-    if counts.production is not None:
-        models.append(("production", PRODUCTION, counts.production))
+    models = [Drawn("candidate", CANDIDATE, "-", counts.candidate)]
+    if counts.production is not None:  # first, so that the candidate is on top
+        models.insert(0, Drawn("production", PRODUCTION, "--", counts.production))
     general = [
         _roc(metrics["whole"], models),
         _calibration(models),
@@ -72,7 +72,13 @@ def charts(metrics: Mapping[str, Any], counts: Counts) -> list[Chart]:
     return general + [_slices(column, metrics) for column in columns]
 
 
-Models = Sequence[tuple[str, str, Scores]]
+class Drawn(NamedTuple):
+    """One model of a plot, told apart by colour and, without colours, by dashes."""
+
+    name: str
+    colour: str
+    dashes: str
+    scores: Scores
 
 
 @contextmanager
@@ -84,28 +90,28 @@ def _drawing(height: float = 3.2) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot()
 
 
-def _roc(whole: Mapping[str, Any], models: Models) -> Chart:
+def _roc(whole: Mapping[str, Any], models: Sequence[Drawn]) -> Chart:
     with _drawing() as (figure, axes):
         axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linewidth=1)
-        for name, colour, scores in models:
-            axes.plot(*scores.roc(), color=colour, label=name)
+        areas = [f"{m.name} {_rounded(whole[m.name]['roc_auc'])}" for m in models]
+        for (_, colour, dashes, scores), area in zip(models, areas, strict=True):
+            axes.plot(*scores.roc(), dashes, color=colour, label=area)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
-        axes.legend(loc="lower right")
-        areas = [f"{n} {_rounded(whole[n]['roc_auc']['value'])}" for n, _, _ in models]
+        axes.legend(loc="lower right", title="area")
         alternative = f"Curves over the diagonal of chance. Area: {', '.join(areas)}."
         return Chart("ROC", _svg(figure, "roc", alternative))
 
 
-def _calibration(models: Models) -> Chart:
+def _calibration(models: Sequence[Drawn]) -> Chart:
     with _drawing() as (figure, axes):
         axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linewidth=1)
         said = []
-        for name, colour, scores in models:
+        for name, colour, dashes, scores in models:
             means, hits = scores.calibration()
             rates = np.array([hit.estimate for hit in hits])
             ends = np.array([hit.interval(1 - LEVEL) for hit in hits])
             axes.fill_between(means, *ends.T, color=colour, alpha=0.15, linewidth=0)
-            axes.plot(means, rates, color=colour, marker="o", markersize=3, label=name)
+            axes.plot(means, rates, f"o{dashes}", color=colour, ms=3, label=name)
             far = int(np.argmax(np.abs(rates - means)))
             said.append(f"{name} says {means[far]:.2f} where {rates[far]:.2f} are")
         axes.set(xlabel="predicted probability", ylabel="share that is positive")
@@ -114,10 +120,10 @@ def _calibration(models: Models) -> Chart:
         return Chart("Calibration", _svg(figure, "calibration", alternative))
 
 
-def _distribution(models: Models) -> Chart:
+def _distribution(models: Sequence[Drawn]) -> Chart:
     with _drawing() as (figure, axes):
         edges = np.linspace(0, 1, COARSE + 1)
-        for name, colour, scores in models:
+        for name, colour, _, scores in models:
             coarse = scores.histogram.reshape(2, COARSE, BINS // COARSE).sum(axis=2)
             for label, style in ((1, "-"), (0, ":")):
                 axes.stairs(
@@ -130,7 +136,7 @@ def _distribution(models: Models) -> Chart:
                 )
         axes.set(xlabel="predicted probability", ylabel="share of the label's rows")
         axes.legend(loc="best", fontsize=8)
-        means = [f"{name}: {_means(scores)}" for name, _, scores in models]
+        means = [f"{model.name}: {_means(model.scores)}" for model in models]
         alternative = f"Mean probability by label. {'. '.join(means)}."
         return Chart("Scores by label", _svg(figure, "scores", alternative))
 
@@ -170,21 +176,29 @@ def _slices(column: str, metrics: Mapping[str, Any]) -> Chart:
 def _forest(axes: Axes, shown: Sequence[Mapping[str, Any]], key: str) -> None:
     """A dot and an interval for each slice, the first on top."""
     values = np.array([[each[key][end] for end in ENDS] for each in shown]) * 100
+    low, middle, high = values.T
     rows = np.arange(len(shown))
-    axes.hlines(rows, values[:, 0], values[:, 2], color=CANDIDATE, linewidth=1.5)
-    axes.plot(values[:, 1], rows, "o", color=CANDIDATE, markersize=4)
+    axes.hlines(rows, low, high, color=CANDIDATE, linewidth=1.5)
+    axes.plot(middle, rows, "o", color=CANDIDATE, markersize=4)
+    # A slice of few rows must not squeeze the others: its interval leaves the plot.
+    reach = WIDEST * float(np.median(high - low))
+    left = np.maximum(low, middle - reach).min()
+    right = np.minimum(high, middle + reach).max()
+    margin = 0.04 * (right - left)
+    axes.set_xlim(left - margin, right + margin)
     axes.set_yticks(rows, [wording.name(each["value"]) for each in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
 
 
 ENDS = ("low", "value", "high")
+WIDEST = 3  # of an interval that is shown whole, in median widths
 
 
-def _rounded(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
+def _rounded(number: Mapping[str, Any]) -> str:
+    return "undefined" if number["value"] is None else f"{number['value']:.3f}"
 
 
-def _svg(figure: Figure, name: str, alternative: str) -> Markup:
+def _svg(figure: Figure, name: str, alternative: str) -> str:
     """The figure as an <svg> element for a page: sized by it, in its colours."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -193,9 +207,9 @@ def _svg(figure: Figure, name: str, alternative: str) -> Markup:
     opening, rest = whole[whole.index("<svg") :].split(">", 1)
     box = re.search(r'viewBox="[^"]*"', opening)
     assert box, "Matplotlib writes a viewBox"
-    label = escape(alternative)
+    label = html.escape(alternative)
     # Ids are made unique within the page, for every figure numbers its own from 1.
     rest = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", rest)
     for drawn, seen in PAGE.items():
         rest = rest.replace(drawn, seen)
-    return Markup(f'<svg role="img" aria-label="{label}" {box[0]}>{rest}')
+    return f'<svg role="img" aria-label="{label}" {box[0]}>{rest}'

@@ -4,9 +4,6 @@ Rows are numbered from 0 over the whole data set, in the order of the files' pat
 of the rows in each, and every refusal names a row by that number.
 """
 
-# mypy: disable-error-code="import-untyped"
-# PyArrow ships no types (as of 26.0).
-
 from __future__ import annotations
 
 import re

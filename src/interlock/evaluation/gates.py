@@ -171,7 +171,7 @@ def judge(
 
 
 def overall(verdicts: Sequence[Verdict]) -> State:
-    """FAIL if any gate fails; UNKNOWN if one that blocks, or every one, is undecided."""
+    """FAIL if any fails; UNKNOWN if one that blocks is, or if none could be judged."""
     states = [verdict.state for verdict in verdicts]
     blocks = [v.state for v in verdicts if v.condition.on_unknown == "block"]
     if State.FAIL in states:
@@ -318,7 +318,8 @@ def _expected(condition: Condition) -> str:
 def _settled(further: int | None) -> str:
     if further is None:
         return f"not even {MOST_ROWS:,} rows like these would settle it"
-    return f"at least {further:,} more rows would settle it"
+    rows = "row" if further == 1 else "rows"
+    return f"at least {further:,} more {rows} would settle it"
 
 
 def _advice(condition: Condition) -> str:

@@ -5,9 +5,6 @@ counted anywhere. "Exact" means that the stated chance of error is an upper boun
 every sample size, for independent rows; nothing is approximated by a normal curve.
 """
 
-# mypy: disable-error-code="import-untyped"
-# SciPy ships no types (as of 1.17).
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -138,7 +135,7 @@ class Difference:
         return paired(self.better, self.worse, self.rows, alpha)
 
     def is_below(self, bound: float, alpha: float) -> bool:
-        """Whether "the gain is `bound` or more" is rejected; by McNemar where it is 0."""
+        """Whether "the gain is `bound` or more" is rejected; McNemar at 0."""
         if bound == 0:
             return mcnemar(self.better, self.worse) <= alpha
         low = paired_lower_bound(self.worse, self.better, self.rows, alpha)

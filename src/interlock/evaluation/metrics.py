@@ -5,9 +5,6 @@ every metric is read off the sum. Counts are integers, so their merge is exact i
 order; the two sums of losses are floats, equal up to rounding.
 """
 
-# mypy: disable-error-code="import-untyped"
-# PyArrow ships no types (as of 26.0).
-
 from __future__ import annotations
 
 from collections import defaultdict

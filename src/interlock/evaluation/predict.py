@@ -6,9 +6,6 @@ A child that ends well leaves its predictions as Parquet; one that refuses print
 refusal as JSON on the last line of its output and exits with the refusal's code.
 """
 
-# mypy: disable-error-code="import-untyped"
-# PyArrow and tqdm ship no types (as of 26.0 and 4.70).
-
 from __future__ import annotations
 
 import argparse
@@ -85,12 +82,11 @@ def _child(version: Version, source: Path, rows: int, own: Path) -> Iterator[Chi
     command = [sys.executable, "-P", "-m", "interlock.evaluation.predict"]
     command += [str(path) for path in (version.folder, contract, source, _file(own))]
     command += ["--rows", str(rows), "--name", version.name, "--line", own.name]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.communicate()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def _await(name: str, child: Child) -> None:

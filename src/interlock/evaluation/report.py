@@ -37,19 +37,21 @@ def html(metrics: Record, counts: Counts) -> str:
     columns: dict[str, list[Record]] = {}
     for each in metrics["slices"]:
         columns.setdefault(each["column"], []).append(each)
-    return page.render(
+    text: str = page.render(
         metrics,
         charts=charts(metrics, counts),
         columns=columns,
         names=ROWS,
         shown=SHOWN,
     )
+    return text
 
 
 def markdown(metrics: Record) -> str:
     """summary.md, for a job's summary page."""
     page = _environment(autoescape=False).get_template("summary.md.j2")
-    return page.render(metrics, names=ROWS)
+    text: str = page.render(metrics, names=ROWS)
+    return text
 
 
 def _environment(autoescape: bool) -> Environment:
@@ -68,6 +70,7 @@ def _environment(autoescape: bool) -> Environment:
         cell=cell,
         name=wording.name,
         percent=wording.percent,
+        glued=glued,
     )
     return environment
 
@@ -83,6 +86,11 @@ def score(number: Record) -> str:
         return "undefined"
     interval = _interval(number)
     return wording.percent(value, interval) if interval else f"{value:.4f}"
+
+
+def glued(sentence: str) -> str:
+    """`sentence` with its percent signs on the line of their numbers."""
+    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def gain(pair: Record) -> str:

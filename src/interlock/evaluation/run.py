@@ -4,9 +4,6 @@ The verdict is derived from predictions.parquet as it is kept, by `recount` and
 `gates.judge`: whoever has that file can derive it again.
 """
 
-# mypy: disable-error-code="import-untyped"
-# PyArrow ships no types (as of 26.0).
-
 from __future__ import annotations
 
 import json
@@ -102,7 +99,8 @@ def _predicted(
             f"other bytes in {source}",
             "evaluate a copy that nobody writes to",
         )
-    return record.Facts(candidate.name, production and production.name, digest)
+    names = [version.name for version in versions]
+    return record.Facts(names[0], names[1] if production else None, digest)
 
 
 def _join(

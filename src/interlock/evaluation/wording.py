@@ -54,9 +54,9 @@ def span(interval: Interval, sign: str = "") -> str:
 def _scaled(value: float, interval: Interval | None, sign: str = "") -> str:
     if interval is None:
         return f"{100 * value:{sign}.6g}"
-    digits = 1 if interval.high - interval.low >= 0.002 else 2
-    # + 0.0, so that what rounds to nothing has no minus sign.
-    return f"{round(100 * value, digits) + 0.0:{sign}.{digits}f}"
+    digits = 1 if interval.high - interval.low >= 0.003 else 2
+    rounded = round(100 * value, digits)
+    return f"{rounded:{sign}.{digits}f}" if rounded else f"{0:.{digits}f}"
 
 
 def gain(value: float, interval: Interval | None = None) -> str:

@@ -1,1 +1,1 @@
-"""Where versions, evidence and channels live: a write-once store with records on top."""
+"""Where versions, evidence and channels live: records over a write-once store."""

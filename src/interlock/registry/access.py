@@ -18,7 +18,7 @@ from interlock.attest.trust import TrustRoot, first_root, follow
 from interlock.errors import BadConfiguration, VerificationFailed
 from interlock.home import home, note, replace
 from interlock.registry.records import Registry
-from interlock.registry.store import Store, open_store
+from interlock.registry.store import open_store
 
 _FIRST = "root/00000001.json"
 
@@ -111,7 +111,7 @@ def _own_signer(*, make: bool) -> CryptoSigner:
     try:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-        return CryptoSigner(load_pem_private_key(pem, None))  # type: ignore[arg-type]
+        return CryptoSigner(load_pem_private_key(pem, None))
     except ValueError as error:
         raise BadConfiguration(
             f"a private key in {path}", str(error), "restore it from a copy"

@@ -48,10 +48,16 @@ class Release:
     def statement(self, verifier: str, root: int) -> Statement:
         """The release as a SLSA Verification Summary."""
         predicate = {
-            "verifier": {"id": "urn:interlock:verifier", "version": {"interlock": verifier}},
+            "verifier": {
+                "id": "urn:interlock:verifier",
+                "version": {"interlock": verifier},
+            },
             "timeVerified": timestamp(self.released),
             "resourceUri": f"urn:interlock:version:{self.version}",
-            "policy": {"uri": f"root/{root:08}.json", "digest": {"sha256": self.policy}},
+            "policy": {
+                "uri": f"root/{root:08}.json",
+                "digest": {"sha256": self.policy},
+            },
             "inputAttestations": [
                 {"uri": key, "digest": {"sha256": sha256}}
                 for key, sha256 in self.evidence.items()
@@ -80,7 +86,9 @@ def _from_statement(statement: Statement) -> Release:
         name=name,
         commit=commit,
         address=statement.digest["sha256"],
-        evidence={e["uri"]: e["digest"]["sha256"] for e in predicate["inputAttestations"]},
+        evidence={
+            e["uri"]: e["digest"]["sha256"] for e in predicate["inputAttestations"]
+        },
         policy=predicate["policy"]["digest"]["sha256"],
         actor=predicate[f"{_OURS}actor"],
         reason=predicate[f"{_OURS}reason"],
@@ -101,11 +109,15 @@ def open_release(registry: Registry, key: str, record: bytes) -> Release:
         release = _from_statement(statement)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VerificationFailed(
-            f"{key} to be a release", f"{type(error).__name__}: {error}", "do not use it"
+            f"{key} to be a release",
+            f"{type(error).__name__}: {error}",
+            "do not use it",
         ) from None
     named = release_key(release.name, release.channel, release.sequence)
     if named != key:
-        raise VerificationFailed(key, f"the release {named} under its name", "do not use it")
+        raise VerificationFailed(
+            key, f"the release {named} under its name", "do not use it"
+        )
     return release
 
 
@@ -141,8 +153,8 @@ def log(registry: Registry, name: str, channel: str) -> Iterator[Release]:
         release = open_release(registry, key, record)
         if (release.sequence, release.previous) != (number, previous):
             raise VerificationFailed(
-                f"release {number} of {channel}, after the record {previous[:12] or 'none'}",
-                f"release {release.sequence}, after {release.previous[:12] or 'none'}",
+                f"release {number} of {channel}, after record {previous[:12] or '-'}",
+                f"release {release.sequence}, after {release.previous[:12] or '-'}",
                 "an entry was lost or replaced: restore the channel from a copy",
             )
         previous = digest(record)

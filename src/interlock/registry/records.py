@@ -50,7 +50,7 @@ class Registry:
         return self.store.create(chunk_key(digest(data)), data)
 
     def version(self, name: str, commit: str) -> Manifest:
-        """The manifest of NAME@COMMIT. Raises KeyError where there is no such version."""
+        """The manifest of NAME@COMMIT. Raises KeyError where there is none."""
         return self.open_version(self.store.read(version_key(name, commit)))
 
     def open_version(self, record: bytes) -> Manifest:
@@ -90,7 +90,9 @@ class Registry:
         for key in self.store.keys(f"versions/{name}/"):
             yield key.rpartition("/")[2].removesuffix(".json")
 
-    def add_evidence(self, manifest: Manifest, each: ev.Evidence, signer: Signer) -> str:
+    def add_evidence(
+        self, manifest: Manifest, each: ev.Evidence, signer: Signer
+    ) -> str:
         """Attach evidence to a version; the key of its record."""
         record = seal(each.statement, signer)
         folder = f"evidence/{manifest.name}/{manifest.commit}"
