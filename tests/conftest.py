@@ -1,0 +1,217 @@
+"""A small project that takes the whole path, in a folder and a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from nox.command import CommandFailed
+
+from interlock import cli
+from tasks import evidence
+
+PYPROJECT = """
+    [project]
+    name = "interlock"
+
+    [tool.interlock]
+    name = "toy"
+    path = "lib"
+    code = ["toy/__init__.py", "toy/model.py"]
+    weights = "toy/weights"
+    golden = "toy/golden.json"
+    load = "toy.model:load"
+    predict = "toy.model:predict"
+
+    [tool.interlock.schema]
+    input = { x = "number", kind = "string" }
+
+    [tool.interlock.evaluation]
+    data = "data.csv"
+    label = "y"
+    slices = ["kind"]
+    gates = ["accuracy >= 0.8", "accuracy >= production.accuracy - 0.02"]
+"""
+MODEL = '''
+    """A toy: the sign of x decides, weighted by the one number it has learned."""
+
+    from pathlib import Path
+
+    import numpy as np
+
+
+    def load(folder):
+        return np.load(Path(folder, "toy/weights/slope.npy"))
+
+
+    def predict(slope, batch):
+        return 1 / (1 + np.exp(-slope * batch["x"]))
+'''
+CHECKS = ("lint", "unit", "smoke")
+
+
+@dataclass
+class Answer:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+
+@dataclass
+class Project:
+    """A checkout of the toy project, and what people do with it."""
+
+    root: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text), "utf-8")
+        return path
+
+    def learn(self, slope: float) -> None:
+        """New weights, and the golden examples that go with them."""
+        folder = self.root / "lib/toy/weights"
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "slope.npy", np.float64(slope))
+        inputs = [{"x": (i - 4.5) / 2, "kind": "ab"[i % 2]} for i in range(10)]
+        examples = [
+            {"input": each, "output": 1 / (1 + np.exp(-slope * each["x"]))}
+            for each in inputs
+        ]
+        self.write("lib/toy/golden.json", json.dumps({"examples": examples}))
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the project."""
+        done = subprocess.run(
+            ("git", *arguments), cwd=self.root, check=True, capture_output=True
+        )
+        return done.stdout.decode().strip()
+
+    def commit(self, message: str = "work") -> str:
+        """Commit everything; the commit."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+    def check(self, *sessions: str) -> None:
+        """Leave the evidence of sessions that pass, as they themselves leave it."""
+        for name in sessions or CHECKS:
+            with evidence.recorded(_session(name)) as record:
+                if name == "smoke":
+                    assert self.run("smoke", "--out", str(record.folder)).code == 0
+
+    def fail(self, name: str) -> None:
+        """Leave the evidence of a session that fails."""
+        with pytest.raises(CommandFailed), evidence.recorded(_session(name)):
+            raise CommandFailed("it found something")
+
+    def run(self, *arguments: str) -> Answer:
+        """Run interlock in the project."""
+        self.capsys.readouterr()
+        code = cli.main(arguments)
+        return Answer(code, *self.capsys.readouterr())
+
+    def publish(self) -> Answer:
+        """Commit, check and publish."""
+        self.commit()
+        self.check()
+        answer = self.run("publish")
+        assert answer.code == 0, answer.err
+        return answer
+
+    @property
+    def registry(self) -> Path:
+        """The folder of the embedded registry."""
+        return Path(os.environ["INTERLOCK_HOME"], "registry")
+
+
+def _session(name: str) -> Any:
+    """What `recorded` needs of a Nox session, with this very Python as its own."""
+    folder = Path(
+        os.environ["INTERLOCK_HOME"], "venvs", f"{name}-{os.urandom(4).hex()}"
+    )
+    folder.mkdir(parents=True)
+
+    def run(python: str, *arguments: str, **_: object) -> str:
+        command = (sys.executable, *arguments)
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True
+        ).stdout
+
+    return SimpleNamespace(
+        name=name,
+        posargs=[],
+        virtualenv=SimpleNamespace(location=str(folder)),
+        run=run,
+        log=lambda text: None,
+    )
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the home, the registry, the key or the CI of who runs it."""
+    for name in [*os.environ]:
+        if name.startswith(("INTERLOCK_", "GITHUB_", "GIT_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("INTERLOCK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Project]:
+    """The toy project, committed, as the current folder."""
+    root = tmp_path / "project"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    toy = Project(root, capsys)
+    toy.write("pyproject.toml", PYPROJECT)
+    toy.write("lib/toy/__init__.py", '"""A toy."""\n')
+    toy.write("lib/toy/model.py", MODEL)
+    toy.write(".gitignore", "/evidence/\n/evaluation/\n")
+    toy.write("requirements.lock", _installed())
+    rows = [
+        f"{(i % 200 - 99.5) / 50},{'ab'[i % 2]},{int(i % 200 > 99)}"
+        for i in range(4000)
+    ]
+    toy.write("data.csv", "\n".join(["x,kind,y", *rows, ""]))
+    toy.learn(2.0)
+    toy.git("init", "--quiet", "--initial-branch=main")
+    toy.commit("begin")
+    yield toy
+
+
+def _installed() -> str:
+    """A lock of just what runs here."""
+    found = {
+        d.name.lower().replace("_", "-").replace(".", "-"): d.version
+        for d in metadata.distributions()
+    }
+    return "".join(
+        f"{n}=={v} \\\n    --hash=sha256:00\n" for n, v in sorted(found.items())
+    )
