@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from textwrap import dedent
@@ -94,10 +95,12 @@ class Project:
         folder = self.root / "lib/toy/weights"
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "slope.npy", np.float64(slope))
-        inputs = [{"x": (i - 4.5) / 2, "kind": "ab"[i % 2]} for i in range(10)]
         examples = [
-            {"input": each, "output": 1 / (1 + np.exp(-slope * each["x"]))}
-            for each in inputs
+            {
+                "input": {"x": x, "kind": "ab"[row % 2]},
+                "output": 1 / (1 + np.exp(-slope * x)),
+            }
+            for row, x in enumerate(np.linspace(-2.25, 2.25, 10).tolist())
         ]
         self.write("lib/toy/golden.json", json.dumps({"examples": examples}))
 
@@ -166,6 +169,11 @@ def _session(name: str) -> Any:
         run=run,
         log=lambda text: None,
     )
+
+
+@cache  # what is installed here stays the same while the tests run
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(autouse=True)

@@ -160,7 +160,10 @@ def _log(options: argparse.Namespace) -> Reply:
     from interlock.registry.channels import log
 
     registry = _registry(options)
-    channels = [options.channel] if options.channel else [*registry.trust.channels]
+    channels = [*registry.trust.channels]
+    if options.channel:
+        registry.trust.demands(options.channel)
+        channels = [options.channel]
     releases = [r for c in channels for r in log(registry, options.name, c)]
     releases.sort(key=lambda each: each.released)
     text = "\n\n".join(map(_log_entry, reversed(releases)))

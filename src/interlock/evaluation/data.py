@@ -215,7 +215,7 @@ def labels(column: pa.Array, first: int) -> npt.NDArray[np.bool_]:
     if wrong.size:
         raise CheckBroken(
             "every label to be a boolean, or 0 or 1",
-            f"{values[wrong[0]]} at row {first + wrong[0]}",
+            f"{column[int(wrong[0])].as_py()!r} at row {first + wrong[0]}",
             "mend the label, or leave the row out of the data",
         )
     return values.astype(np.bool_)

@@ -59,14 +59,16 @@ def side_by_side(
 
     Raises CheckBroken with what the first version that broke said, and ends the others.
     """
+    folders = [scratch / str(line) for line in range(len(versions))]
     with ExitStack() as children:
         started = [
-            children.enter_context(_child(version, source, rows, scratch / str(line)))
-            for line, version in enumerate(versions)
+            children.enter_context(_child(version, source, rows, own))
+            for version, own in zip(versions, folders, strict=True)
         ]
-        for version, child in zip(versions, started, strict=True):
-            _await(version.name, child)
-    return [_file(scratch / str(line)) for line in range(len(versions))]
+        return [
+            _answer(version.name, child, _file(own))
+            for version, child, own in zip(versions, started, folders, strict=True)
+        ]
 
 
 def _file(folder: Path) -> Path:
@@ -89,7 +91,8 @@ def _child(version: Version, source: Path, rows: int, own: Path) -> Iterator[Chi
             child.kill()
 
 
-def _await(name: str, child: Child) -> None:
+def _answer(name: str, child: Child, out: Path) -> Path:
+    """`out`, once the child has ended and has written it."""
     printed, _ = child.communicate()
     if child.returncode < 0:
         raise CheckBroken(
@@ -97,8 +100,9 @@ def _await(name: str, child: Child) -> None:
             f"it was ended by {signal.Signals(-child.returncode).name}",
             "if memory ran out, lower evaluation.batch_rows; then run it again",
         )
-    if child.returncode:
+    if child.returncode or not out.exists():
         raise _refusal(name, printed, child.returncode)
+    return out
 
 
 def _refusal(name: str, printed: str, code: int) -> CheckBroken:
@@ -108,7 +112,7 @@ def _refusal(name: str, printed: str, code: int) -> CheckBroken:
     except (ValueError, KeyError, TypeError):
         return CheckBroken(
             f"the process that predicts with {name} to end well",
-            f"exit code {code}",
+            f"exit code {code}, and no predictions",
             "read its error output above",
         )
 

@@ -1,0 +1,221 @@
+"""An evaluation from end to end, and the files it leaves."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from sklearn import metrics as oracle
+
+from interlock.config import Gate
+from interlock.errors import BadConfiguration, CheckBroken
+from interlock.evaluation import files, gates, record
+from interlock.evaluation.run import FILES, Outcome, evaluate, recount
+from tests.evaluation.conftest import Settings, Toy, Write
+
+Rows = Callable[..., dict[str, Any]]
+WORSE = "return np.where(np.arange(len(batch['x'])) % 3, batch['x'], 1 - batch['x'])"
+PAIRED = "accuracy >= production.accuracy - 0.01"
+
+
+def metrics(outcome: Outcome) -> dict[str, Any]:
+    """What metrics.json holds."""
+    found: dict[str, Any] = json.loads(outcome.paths["metrics.json"].read_text())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "body", "gate", "state", "says"),
+    [
+        (2000, "return batch['x']", PAIRED, "PASS", "equal to production"),
+        (2000, WORSE, PAIRED, "FAIL", "points below production"),
+        (2000, WORSE, "accuracy >= 0.85", "FAIL", "expected at least 85 %"),
+        (60, "return batch['x']", PAIRED, "UNKNOWN", "more rows would settle it"),
+    ],
+)
+def test_the_verdict(
+    number: int,
+    body: str,
+    gate: str,
+    state: str,
+    says: str,
+    tmp_path: Path,
+    toy: Toy,
+    settings: Settings,
+    write: Write,
+    rows: Rows,
+) -> None:
+    """PASS, FAIL or UNKNOWN, and all the files say the same."""
+    write(rows(number, 0.9))
+    candidate, production = toy(body, "toy@2"), toy(name="toy@1")
+    outcome = evaluate(
+        candidate, production, settings(gate), tmp_path, tmp_path / "out"
+    )
+    assert outcome.state == state
+    assert says in outcome.sentences[0]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
+    found = metrics(outcome)
+    assert found["state"] == state
+    assert [each["sentence"] for each in found["gates"]] == list(outcome.sentences)
+    assert outcome.paths["summary.md"].read_text().startswith(f"## {state}: toy@2")
+
+
+def test_the_first_version_has_nothing_to_be_compared_with(
+    tmp_path: Path, toy: Toy, settings: Settings, write: Write, rows: Rows
+) -> None:
+    """Its paired gate is not judged; if there is no other, nothing is known."""
+    write(rows(2000, 0.9))
+    version, out = toy(), tmp_path / "out"
+    both = evaluate(version, None, settings(PAIRED, "accuracy >= 0.8"), tmp_path, out)
+    assert both.state == "PASS"
+    assert [verdict.state for verdict in both.verdicts] == ["NO_PRODUCTION", "PASS"]
+    assert metrics(both)["whole"]["production"] is None
+    assert pq.read_table(both.paths["predictions.parquet"])["production"].null_count
+    alone = evaluate(version, None, settings(PAIRED), tmp_path, out)
+    assert alone.state == "UNKNOWN"
+
+
+def test_the_numbers_can_be_computed_again(
+    tmp_path: Path, toy: Toy, settings: Settings, write: Write, rows: Rows
+) -> None:
+    """From predictions.parquet alone: by scikit-learn, and the record by ourselves."""
+    write(rows(1500, 0.85))
+    chosen = settings(PAIRED, "accuracy >= 0.7 per group", slices=("group", "label"))
+    outcome = evaluate(
+        toy(WORSE, "toy@2"), toy(name="toy@1"), chosen, tmp_path, tmp_path / "out"
+    )
+    found, path = metrics(outcome), outcome.paths["predictions.parquet"]
+    table = pq.read_table(path)
+    assert table["row"].to_pylist() == list(range(1500))
+    label = table["label"].to_numpy()
+    for role in ("candidate", "production"):
+        scores, whole = table[role].to_numpy(), found["whole"][role]
+        expected = {
+            "accuracy": oracle.accuracy_score(label, scores >= 0.5),
+            "f1": oracle.f1_score(label, scores >= 0.5),
+            "brier": oracle.brier_score_loss(label, scores),
+            "log_loss": oracle.log_loss(label, scores),
+        }
+        values = {name: whole[name]["value"] for name in expected}
+        assert values == pytest.approx(expected, abs=1e-12)
+    assert found["predictions"]["sha256"] == files.digest(path)
+    counts = recount(path, replace(chosen, batch_rows=77))
+    verdicts = gates.judge([v.condition for v in outcome.verdicts], counts, chosen)
+    assert verdicts == outcome.verdicts
+    facts = record.Facts("toy@2", "toy@1", found["data"]["sha256"])
+    digest, seconds = found["predictions"]["sha256"], found["seconds"]
+    again = record.metrics(facts, counts, verdicts, chosen, digest, seconds)
+    assert json.loads(json.dumps(again))["slices"] == found["slices"]
+    assert json.loads(json.dumps(again))["gates"] == found["gates"]
+
+
+def test_parquet_and_csv_give_the_same_numbers(
+    tmp_path: Path, toy: Toy, settings: Settings, rows: Rows
+) -> None:
+    """A slice of whole numbers included, whatever the size of a batch."""
+    table = pa.table({**rows(1200, 0.9), "month": np.arange(1200) % 12})
+    pq.write_table(table, tmp_path / "data.parquet", row_group_size=100)
+    pa.csv.write_csv(table, tmp_path / "data.csv")
+    version, found = toy(), []
+    for name, size in (("data.parquet", 1000), ("data.csv", 170)):
+        chosen = settings("accuracy >= 0.8", slices=("group", "month"))
+        chosen = replace(chosen, data=name, batch_rows=size)
+        outcome = evaluate(version, None, chosen, tmp_path, tmp_path / name[5:])
+        found.append(metrics(outcome))
+    one, other = found
+    assert one["slices"] == other["slices"]
+    assert one["gates"] == other["gates"]
+    assert {s["value"] for s in one["slices"] if s["column"] == "month"} == {
+        str(month) for month in range(12)
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "body", "says"),
+    [
+        ({}, "raise ValueError('no')", "ValueError at row 0: no"),
+        ({}, "return batch['x'] + 1", "a probability.*1.1 at row"),
+        ({"label": None}, "return batch['x']", "None at row 0"),
+        ({}, "os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
+    ],
+)
+def test_a_broken_check_leaves_no_verdict(
+    change: dict[str, Any],
+    body: str,
+    says: str,
+    tmp_path: Path,
+    toy: Toy,
+    settings: Settings,
+    write: Write,
+    rows: Rows,
+) -> None:
+    """Not even an older one."""
+    columns = rows(900, 0.9)
+    write({**columns, **{name: [None] * 900 for name in change}})
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in FILES:
+        (out / name).write_text("an older one")
+    with pytest.raises(CheckBroken, match=f"(?s){says}"):
+        evaluate(toy(body), None, settings("accuracy >= 0.5"), tmp_path, out)
+    assert list(out.iterdir()) == []
+
+
+def test_a_probability_out_of_range_is_named_by_its_row(
+    tmp_path: Path, toy: Toy, settings: Settings, write: Write, rows: Rows
+) -> None:
+    """Counted over the whole data set."""
+    write({**rows(900, 0.9), "x": [0.5] * 850 + [-0.25] * 50})
+    with pytest.raises(CheckBroken, match="-0.25 at row 850"):
+        evaluate(toy(), None, settings("accuracy >= 0"), tmp_path, tmp_path / "out")
+
+
+def test_a_bad_gate_is_refused_before_any_work(
+    tmp_path: Path, toy: Toy, settings: Settings
+) -> None:
+    """The data is not even looked for."""
+    with pytest.raises(BadConfiguration, match="a metric"):
+        evaluate(toy(), None, settings("speed >= 1"), tmp_path, tmp_path / "out")
+
+
+def test_data_that_changes_meanwhile_breaks_the_check(
+    tmp_path: Path, toy: Toy, settings: Settings, write: Write, rows: Rows
+) -> None:
+    """The digest would name other rows than those that were judged."""
+    path = write(rows(900, 0.9))
+    touch = f"open({str(path)!r}, 'ab').write(b''); os.utime({str(path)!r})"
+    steady = toy(f"{touch}; return batch['x']", "toy@1")
+    chosen, out = settings("accuracy >= 0.5"), tmp_path / "out"
+    assert evaluate(steady, None, chosen, tmp_path, out).state == "PASS"
+    csv = tmp_path / "data.csv"
+    pa.csv.write_csv(pa.table(rows(900, 0.9)), csv)
+    grown = f"open({str(csv)!r}, 'a').write('\\n'); return batch['x']"
+    with pytest.raises(CheckBroken, match="stay the same"):
+        evaluate(
+            toy(grown, "toy@2"), None, replace(chosen, data="data.csv"), tmp_path, out
+        )
+    assert list(out.iterdir()) == []
+
+
+def test_the_summary_is_added_to_the_jobs_page(
+    tmp_path: Path,
+    toy: Toy,
+    settings: Settings,
+    write: Write,
+    rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After what other steps wrote there."""
+    page = tmp_path / "page.md"
+    page.write_text("# earlier\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    write(rows(900, 0.9))
+    chosen = settings(Gate("accuracy >= 0.5"))
+    outcome = evaluate(toy(), None, chosen, tmp_path, tmp_path / "out")
+    assert page.read_text() == "# earlier\n" + outcome.paths["summary.md"].read_text()

@@ -1,0 +1,98 @@
+"""The command line: help that helps, refusals of three lines, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from interlock import cli
+from tests.conftest import Project
+
+COMMANDS = ("smoke", "eval", "publish", "promote", "pull", "verify")
+COMMANDS += ("show", "log", "rollback")
+
+
+@pytest.mark.parametrize("command", [(), *((each,) for each in COMMANDS)])
+def test_help_fits_80_columns(
+    command: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of interlock itself and of each command; every command is in the first."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as done:
+        cli.main([*command, "--help"])
+    assert done.value.code == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    if not command:
+        assert all(f"\n    {each} " in out for each in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("pull", "toy", "model"), 2),
+        (("pull", "toy@", "model"), 2),
+        (("pull", "@staging", "model"), 2),
+        (("pull", "../toy@staging", "model"), 2),
+        (("pull", "toy@nowhere", "model"), 2),
+        (("pull", "other@staging", "model"), 2),
+        (("show", "toy@0000"), 2),
+        (("verify", "no-such-folder"), 2),
+        (("verify", "lib"), 7),
+        (("log", "other", "no-such-channel"), 2),
+        (("rollback", "other"), 2),
+        (("rollback", "toy", "no-such-channel"), 2),
+        (("promote", "no-such-channel"), 2),
+        (("publish", "no-such-channel"), 2),
+    ],
+)
+def test_bad_input_is_a_refusal_of_three_lines(
+    project: Project, arguments: tuple[str, ...], code: int
+) -> None:
+    """Expected, found, to do: never a traceback, at 80 columns."""
+    project.publish()
+    answer = project.run(*arguments)
+    starts = [line[:10] for line in answer.err.splitlines() if line[:1] != " "]
+    assert (answer.code, starts) == (code, ["expected: ", "found:    ", "to do:    "])
+    assert max(map(len, answer.err.splitlines())) <= 80
+
+
+def test_outside_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands that need a checkout say so; those that need a registry say that."""
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["smoke"], ["publish"], ["promote"], ["log", "toy"]):
+        assert cli.main(arguments) == 2
+        assert capsys.readouterr().err.startswith("expected: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("show", "toy@staging"), ("log", "toy"), ("verify", "toy@staging")]
+)
+def test_json_is_json(project: Project, arguments: tuple[str, ...]) -> None:
+    """Nothing else is printed on standard output, and nothing on standard error."""
+    project.publish()
+    answer = project.run(*arguments, "--json")
+    assert answer.code == 0
+    assert json.loads(answer.out)
+    assert answer.err == ""
+
+
+def test_a_refusal_is_json_as_well(project: Project) -> None:
+    """With its exit code."""
+    project.publish()
+    answer = project.run("pull", "toy@production", "model", "--json")
+    assert answer.json["exit_code"] == answer.code == 2
+
+
+def test_show_names_everything(project: Project) -> None:
+    """The address, what it was made from, the evidence and the files."""
+    project.publish()
+    out = project.run("show", "toy@staging").out
+    for word in ("address", "tree", "lock", "weights", "PASSED", "toy/model.py"):
+        assert word in out
