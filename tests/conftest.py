@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -81,7 +83,7 @@ class Project:
     """A checkout of the toy project, and what people do with it."""
 
     root: Path
-    capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str] | None
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the project."""
@@ -131,6 +133,8 @@ class Project:
 
     def run(self, *arguments: str) -> Answer:
         """Run interlock in the project."""
+        if self.capsys is None:
+            return Answer(cli.main(arguments), "", "")
         self.capsys.readouterr()
         code = cli.main(arguments)
         return Answer(code, *self.capsys.readouterr())
@@ -179,10 +183,14 @@ def _output(*command: str) -> str:
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the home, the registry, the key or the CI of who runs it."""
+    _isolate(monkeypatch, tmp_path)
+
+
+def _isolate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in [*os.environ]:
         if name.startswith(("INTERLOCK_", "GITHUB_", "GIT_")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("INTERLOCK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("INTERLOCK_HOME", str(folder / "home"))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
@@ -191,27 +199,77 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Project]:
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    _begun: Path,
+) -> Project:
     """The toy project, committed, as the current folder."""
-    root = tmp_path / "project"
-    root.mkdir()
-    monkeypatch.chdir(root)
-    toy = Project(root, capsys)
-    toy.write("pyproject.toml", PYPROJECT)
-    toy.write("lib/toy/__init__.py", '"""A toy."""\n')
-    toy.write("lib/toy/model.py", MODEL)
-    toy.write(".gitignore", "/evidence/\n/evaluation/\n")
-    toy.write("requirements.lock", _installed())
-    rows = [
-        f"{(i % 200 - 99.5) / 50},{'ab'[i % 2]},{int(i % 200 > 99)}"
-        for i in range(4000)
-    ]
-    toy.write("data.csv", "\n".join(["x,kind,y", *rows, ""]))
-    toy.learn(2.0)
-    toy.git("init", "--quiet", "--initial-branch=main")
-    toy.commit("begin")
-    yield toy
+    return _enter(_begun, tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def published(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    _published: Path,
+) -> Project:
+    """The toy project, published to staging once, as the current folder."""
+    return _enter(_published, tmp_path, monkeypatch, capsys)
+
+
+def _enter(
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str] | None,
+) -> Project:
+    """A copy of what was made once for all tests: each may do to it what it wants."""
+    shutil.copytree(made, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "project")
+    return Project(tmp_path / "project", capsys)
+
+
+@pytest.fixture(scope="session")
+def _begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("begun")
+    with _elsewhere(folder) as toy:
+        toy.write("pyproject.toml", PYPROJECT)
+        toy.write("lib/toy/__init__.py", '"""A toy."""\n')
+        toy.write("lib/toy/model.py", MODEL)
+        toy.write(".gitignore", "/evidence/\n/evaluation/\n/*model*\n/.*model*\n")
+        toy.write("requirements.lock", _installed())
+        toy.write("data.csv", "\n".join(["x,kind,y", *_rows(4000), ""]))
+        toy.learn(2.0)
+        toy.git("init", "--quiet", "--initial-branch=main")
+        toy.commit("begin")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _published(tmp_path_factory: pytest.TempPathFactory, _begun: Path) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    shutil.copytree(_begun, folder, dirs_exist_ok=True)
+    with _elsewhere(folder) as toy:
+        toy.publish()
+    return folder
+
+
+@contextmanager
+def _elsewhere(folder: Path) -> Iterator[Project]:
+    """A project in a folder and a home of its own, for as long as it is made."""
+    with pytest.MonkeyPatch.context() as patch:
+        _isolate(patch, folder)
+        (folder / "project").mkdir(exist_ok=True)
+        patch.chdir(folder / "project")
+        yield Project(folder / "project", None)
+
+
+def _rows(count: int) -> Iterator[str]:
+    """Rows whose label is right by the sign of x."""
+    for i in range(count):
+        yield f"{(i % 200 - 99.5) / 50},{'ab'[i % 2]},{int(i % 200 > 99)}"
 
 
 def _installed() -> str:

@@ -17,10 +17,9 @@ def _release(project: Project, slope: float) -> str:
     return project.git("rev-parse", "HEAD")
 
 
-def test_production_demands_nightly_eval(project: Project) -> None:
+def test_production_demands_nightly_eval(published: Project) -> None:
     """Lint, unit and smoke are enough for staging only."""
-    project.publish()
-    answer = project.run("promote")
+    answer = published.run("promote")
     assert (answer.code, "nightly-eval: none [missing]" in answer.err) == (6, True)
 
 
@@ -33,16 +32,15 @@ def test_a_published_and_judged_version_moves_production(project: Project) -> No
     assert [each["sequence"] for each in releases] == [1]
 
 
-def test_a_nightly_that_failed_later_counts(project: Project) -> None:
+def test_a_nightly_that_failed_later_counts(published: Project) -> None:
     """The newest evidence of a session decides, and is attached whatever it says."""
-    project.publish()
-    project.check("nightly-eval")
-    project.fail("nightly-eval")
-    answer = project.run("promote")
+    published.check("nightly-eval")
+    published.fail("nightly-eval")
+    answer = published.run("promote")
     assert (answer.code, "[failed]" in answer.err) == (6, True)
-    shown = project.run("show", "toy@staging", "--json").json
+    shown = published.run("show", "toy@staging", "--json").json
     assert shown["release"]["channel"] == "staging"
-    attached = project.registry.glob("evidence/toy/*/nightly-eval-*.json")
+    attached = published.registry.glob("evidence/toy/*/nightly-eval-*.json")
     assert len([*attached]) == 1
 
 
@@ -116,19 +114,19 @@ def test_the_night_leaves_unpublished_and_changed_commits_alone(
     assert project.run("promote").code == 2
 
 
-def test_evidence_of_another_tree_is_not_attached(project: Project) -> None:
+def test_evidence_of_another_tree_is_not_attached(published: Project) -> None:
     """What is left over from other work says nothing about this version."""
-    project.publish()
-    project.write("notes.txt", "changed")
-    project.check("nightly-eval")
-    (project.root / "notes.txt").unlink()
-    answer = project.run("promote")
+    published.write("notes.txt", "changed")
+    published.check("nightly-eval")
+    (published.root / "notes.txt").unlink()
+    answer = published.run("promote")
     assert (answer.code, "nightly-eval: of tree" in answer.err) == (6, True)
-    assert not [*project.registry.glob("evidence/toy/*/nightly-eval-*.json")]
+    assert not [*published.registry.glob("evidence/toy/*/nightly-eval-*.json")]
 
 
 @pytest.mark.parametrize(
-    ("log", "left"), [("", ""), ("ab", "ab"), ("aba", "a"), ("abca", "a"), ("abcb", "ab")]
+    ("log", "left"),
+    [("", ""), ("ab", "ab"), ("aba", "a"), ("abca", "a"), ("abcb", "ab")],
 )
 def test_a_rollback_takes_away_what_came_after(log: str, left: str) -> None:
     """Letters are versions; the log is read from the left."""

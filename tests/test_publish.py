@@ -22,15 +22,14 @@ def test_a_checked_commit_is_published_and_can_be_pulled(project: Project) -> No
     assert Path("toy-model/toy/model.py").is_file()
 
 
-def test_publishing_again_is_a_no_op_that_says_so(project: Project) -> None:
+def test_publishing_again_is_a_no_op_that_says_so(published: Project) -> None:
     """Neither a version nor a release is added."""
-    project.publish()
-    before = sorted(project.registry.rglob("*"))
-    answer = project.run("publish")
+    before = sorted(published.registry.rglob("*"))
+    answer = published.run("publish")
     assert answer.code == 0
     assert "published already: nothing to do" in answer.out
     assert "release 1 of staging: toy@" in answer.out
-    assert sorted(project.registry.rglob("*")) == before
+    assert sorted(published.registry.rglob("*")) == before
 
 
 def test_a_dirty_tree_is_refused(project: Project) -> None:
@@ -171,11 +170,10 @@ def test_the_files_come_from_the_commit(project: Project) -> None:
 
 
 def test_a_version_of_the_commit_with_other_bytes_is_a_conflict(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    published: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is overwritten, and the address that is there is named."""
-    project.publish()
-    real = publish.pack
+    real = publish.pack  # type: ignore[attr-defined]
 
     def other(*arguments: object) -> object:
         from dataclasses import replace
@@ -183,13 +181,12 @@ def test_a_version_of_the_commit_with_other_bytes_is_a_conflict(
         return replace(real(*arguments), golden="another")  # type: ignore[arg-type]
 
     monkeypatch.setattr(publish, "pack", other)
-    answer = project.run("publish")
+    answer = published.run("publish")
     assert (answer.code, "never overwritten" in answer.err) == (8, True)
 
 
-def test_the_same_chunks_are_sent_once(project: Project) -> None:
+def test_the_same_chunks_are_sent_once(published: Project) -> None:
     """New code with old weights sends the code."""
-    project.publish()
-    project.write("lib/toy/__init__.py", '"""Changed."""\n')
-    sent = project.publish().out.partition("(")[2].partition(" bytes")[0]
+    published.write("lib/toy/__init__.py", '"""Changed."""\n')
+    sent = published.publish().out.partition("(")[2].partition(" bytes")[0]
     assert int(sent) == len('"""Changed."""\n')

@@ -30,12 +30,11 @@ def _one(project: Project, pattern: str) -> Path:
     return next(iter(sorted(project.registry.glob(pattern))))
 
 
-def test_a_pulled_folder_holds_the_files_and_their_records(project: Project) -> None:
+def test_a_pulled_folder_holds_the_files_and_their_records(published: Project) -> None:
     """And verifies without the registry."""
-    project.publish()
-    assert project.run("pull", "toy@staging", "model").code == 0
-    shutil.move(project.registry, project.registry.with_name("away"))
-    answer = project.run("verify", "model")
+    assert published.run("pull", "toy@staging", "model").code == 0
+    shutil.move(published.registry, published.registry.with_name("away"))
+    answer = published.run("verify", "model")
     assert (answer.code, "4 files, 5 signed records" in answer.out) == (0, True)
 
 
@@ -45,17 +44,16 @@ def test_a_pulled_folder_holds_the_files_and_their_records(project: Project) -> 
     + ["channels/toy/staging/*.json", "root/*.json"],
 )
 def test_one_changed_byte_in_the_registry_refuses(
-    project: Project, record: str
+    published: Project, record: str
 ) -> None:
     """Pull and verify say no with exit 7, and nothing is left in the folder."""
-    project.publish()
-    _flip(_one(project, record))
+    _flip(_one(published, record))
     for command in (("pull", "toy@staging", "model"), ("verify", "toy@staging")):
-        answer = project.run(*command)
+        answer = published.run(*command)
         assert answer.code == 7, answer.err
         assert answer.err.startswith("expected: ")
         assert "Traceback" not in answer.err
-    assert not [path for path in project.root.iterdir() if "model" in path.name]
+    assert not [path for path in published.root.iterdir() if "model" in path.name]
 
 
 @pytest.mark.parametrize(
@@ -64,23 +62,21 @@ def test_one_changed_byte_in_the_registry_refuses(
     + [".interlock/versions", ".interlock/evidence", ".interlock/channels"],
 )
 def test_one_changed_byte_in_a_pulled_folder_refuses(
-    project: Project, file: str
+    published: Project, file: str
 ) -> None:
     """Verify and load say no."""
-    project.publish()
-    project.run("pull", "toy@staging", "model")
+    published.run("pull", "toy@staging", "model")
     path = Path("model", file)
     _flip(next(p for p in sorted(path.rglob("*.json"))) if path.is_dir() else path)
-    assert project.run("verify", "model").code == 7
+    assert published.run("verify", "model").code == 7
     with pytest.raises(VerificationFailed):
         interlock.load("model")
 
 
 @pytest.mark.parametrize("kind", ["extra", "missing", "link", "bytecode"])
-def test_a_folder_with_other_files_refuses(project: Project, kind: str) -> None:
+def test_a_folder_with_other_files_refuses(published: Project, kind: str) -> None:
     """An extra file, a missing one, a link in place of one, planted bytecode."""
-    project.publish()
-    project.run("pull", "toy@staging", "model")
+    published.run("pull", "toy@staging", "model")
     file = Path("model/toy/golden.json")
     if kind == "extra":
         Path("model/toy/more.py").write_text("")
@@ -91,90 +87,83 @@ def test_a_folder_with_other_files_refuses(project: Project, kind: str) -> None:
         away = Path(shutil.move(file, "elsewhere.json")).absolute()
         if kind == "link":
             file.symlink_to(away)
-    assert project.run("verify", "model").code == 7
+    assert published.run("verify", "model").code == 7
 
 
-def test_a_hurt_folder_is_made_whole_by_pulling_again(project: Project) -> None:
+def test_a_hurt_folder_is_made_whole_by_pulling_again(published: Project) -> None:
     """The same version, written anew."""
-    project.publish()
-    project.run("pull", "toy@staging", "model")
+    published.run("pull", "toy@staging", "model")
     _flip(Path("model/toy/model.py"))
-    assert project.run("pull", "toy@staging", "model").code == 0
-    assert project.run("verify", "model").code == 0
+    assert published.run("pull", "toy@staging", "model").code == 0
+    assert published.run("verify", "model").code == 0
 
 
-def test_pull_refuses_a_folder_that_it_did_not_make(project: Project) -> None:
+def test_pull_refuses_a_folder_that_it_did_not_make(published: Project) -> None:
     """And leaves it as it was."""
-    project.publish()
     Path("model").mkdir()
     Path("model/mine.txt").write_text("mine")
-    answer = project.run("pull", "toy@staging", "model")
+    answer = published.run("pull", "toy@staging", "model")
     assert (answer.code, Path("model/mine.txt").read_text()) == (8, "mine")
 
 
-def test_a_registry_put_back_to_an_older_state_is_refused(project: Project) -> None:
+def test_a_registry_put_back_to_an_older_state_is_refused(published: Project) -> None:
     """A host that has seen release 2 does not take release 1 for the newest."""
-    project.publish()
-    project.learn(3.0)
-    project.publish()
-    assert project.run("pull", "toy@staging", "model").code == 0
-    _one(project, "channels/toy/staging/00000002.json").unlink()
-    answer = project.run("pull", "toy@staging", "model")
+    published.learn(3.0)
+    published.publish()
+    assert published.run("pull", "toy@staging", "model").code == 0
+    _one(published, "channels/toy/staging/00000002.json").unlink()
+    answer = published.run("pull", "toy@staging", "model")
     assert (answer.code, "older state" in answer.err) == (7, True)
 
 
 def test_a_replaced_registry_is_refused(
-    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    published: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Its trust root is not the one that this machine has seen there."""
-    project.publish()
-    project.run("pull", "toy@staging", str(tmp_path / "model"))
-    shutil.rmtree(project.registry)
+    published.run("pull", "toy@staging", str(tmp_path / "model"))
+    shutil.rmtree(published.registry)
     home = os.environ["INTERLOCK_HOME"]
+    monkeypatch.setenv("INTERLOCK_REGISTRY", str(published.registry))
     monkeypatch.setenv("INTERLOCK_HOME", str(tmp_path / "stranger"))
-    monkeypatch.setenv("INTERLOCK_REGISTRY", str(project.registry))
-    assert project.run("publish").code == 0
+    assert published.run("publish").code == 0
     monkeypatch.setenv("INTERLOCK_HOME", home)
-    answer = project.run("pull", "toy@staging", str(tmp_path / "model"))
+    answer = published.run("pull", "toy@staging", str(tmp_path / "model"))
     assert (answer.code, "who replaced the registry" in answer.err) == (7, True)
 
 
 def test_a_root_that_came_another_way_is_held_to(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    published: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """INTERLOCK_ROOT pins it on a host that has never seen the registry."""
-    project.publish()
     monkeypatch.setenv("INTERLOCK_ROOT", "0" * 64)
-    assert project.run("pull", "toy@staging", "model").code == 7
+    assert published.run("pull", "toy@staging", "model").code == 7
 
 
 def test_a_stranger_cannot_release(
-    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    published: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A key that the trust root does not know signs nothing."""
-    project.publish()
-    monkeypatch.setenv("INTERLOCK_REGISTRY", str(project.registry))
+    monkeypatch.setenv("INTERLOCK_REGISTRY", str(published.registry))
     monkeypatch.setenv("INTERLOCK_HOME", str(tmp_path / "stranger"))
-    project.check()
-    answer = project.run("publish")
+    published.check()
+    answer = published.run("publish")
     assert (answer.code, "a key to sign with" in answer.err) == (2, True)
     key = tmp_path / "home" / "key.pem"
     monkeypatch.setenv("INTERLOCK_KEY", f"file2:{key}")
-    assert project.run("publish").code == 0
+    assert published.run("publish").code == 0
 
 
 def test_other_packages_than_judged_are_an_error_that_lists_them(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    published: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a warning, where the host asked for that."""
-    project.publish()
     monkeypatch.setattr("interlock.pull.differences", lambda judged: _changed(judged))
-    answer = project.run("pull", "toy@staging", "model")
+    answer = published.run("pull", "toy@staging", "model")
     assert answer.code == 7
     assert "numpy 1.5.3 there, 2.0.1 here" in answer.err
     assert not Path("model").exists()
     with pytest.warns(UserWarning, match="numpy 1.5.3 there, 2.0.1 here"):
-        answer = project.run("pull", "toy@staging", "model", "--packages", "warn")
+        answer = published.run("pull", "toy@staging", "model", "--packages", "warn")
     assert answer.code == 0
 
 
@@ -192,11 +181,10 @@ def test_differences_are_by_version_and_presence() -> None:
     ]
 
 
-def test_load_gives_the_model(project: Project) -> None:
+def test_load_gives_the_model(published: Project) -> None:
     """By channel, by commit and by folder: the golden examples come out."""
-    project.publish()
-    project.run("pull", "toy@staging", "model")
-    commit = project.git("rev-parse", "HEAD")
+    published.run("pull", "toy@staging", "model")
+    commit = published.git("rev-parse", "HEAD")
     for reference in ("toy@staging", f"toy@{commit[:10]}", "model"):
         code = (
             "import interlock, sys; m = interlock.load(sys.argv[1]);"
@@ -208,14 +196,13 @@ def test_load_gives_the_model(project: Project) -> None:
         assert json.loads(run.stdout) == [0.5, 1.0], run.stderr
 
 
-def test_loading_leaves_the_folder_as_it_was(project: Project) -> None:
+def test_loading_leaves_the_folder_as_it_was(published: Project) -> None:
     """No bytecode beside the verified source."""
-    project.publish()
-    project.run("pull", "toy@staging", "model")
+    published.run("pull", "toy@staging", "model")
     code = "import interlock; interlock.load('model')"
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run([sys.executable, "-c", code], check=True, env=env)
-    assert project.run("verify", "model").code == 0
+    assert published.run("verify", "model").code == 0
 
 
 def test_importing_interlock_is_cheap() -> None:

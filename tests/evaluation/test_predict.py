@@ -4,16 +4,19 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from interlock.errors import CheckBroken
 from interlock.evaluation import predict
 from interlock.evaluation.predict import Version
+from interlock.model import Model, Schema
 from tests.evaluation.conftest import Toy, Write
 
 X = {"x": np.linspace(0, 1, 1000)}
@@ -52,23 +55,34 @@ def test_modules_of_the_current_folder_are_not_found(
 
 
 @pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda x: np.where(x == 0.75, np.nan, x), "nan at row 1003"),
+        (lambda x: x / (x != 0.25), "inf at row 1001"),
+        (lambda x: x[:-1], "row 1003 is the first without an answer"),
+        (lambda x: [*x, 1.0], r"shape \(5,\)"),
+        (lambda x: x.reshape(-1, 1), r"shape \(4, 1\)"),
+        (lambda x: ["a"] * len(x), "could not convert string"),
+        (lambda x: [{0.5: "row 9"}.get(v, v) / 1 for v in x], "Error at row 1002: "),
+    ],
+)
+def test_a_refusal_counts_rows_over_the_whole(
+    call: Callable[[Any], Any], says: str
+) -> None:
+    """The model only knows its batch, here the one that starts at row 1000."""
+    model = Model(Schema({"x": "number"}), None, lambda _, batch: call(batch["x"]))
+    batch = pa.record_batch({"x": [0.0, 0.25, 0.5, 0.75]})
+    with pytest.raises(CheckBroken, match=says), np.errstate(divide="ignore"):
+        predict.predict(model, batch, 1000)
+
+
+@pytest.mark.parametrize(
     ("body", "says"),
     [
         (
-            "return np.where(batch['x'] == batch['x'].max(), np.nan, 0.5)"
-            " if batch['x'].max() == 1 else batch['x']",
-            "nan at row 999",
-        ),
-        (
             "assert not (batch['x'] > 0.7).any(), 'row 3 is odd'; return batch['x']",
-            "AssertionError at row 700: row 3 is odd",
+            "v@1: AssertionError at row 700: row 3 is odd",
         ),
-        (
-            "return batch['x'][:-1] if batch['x'].max() > 0.7 else batch['x']",
-            "row 899 is the first without an answer",
-        ),
-        ("return batch['x'].reshape(-1, 1)", r"shape \(300, 1\)"),
-        ("return ['a'] * len(batch['x'])", "could not convert string"),
         ("raise SystemExit(7)", "exit code 7"),
         ("os._exit(0)", "exit code 0, and no predictions"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL"),
@@ -77,9 +91,9 @@ def test_modules_of_the_current_folder_are_not_found(
 def test_a_broken_predict_breaks_the_check(
     tmp_path: Path, toy: Toy, write: Write, body: str, says: str
 ) -> None:
-    """And the row is named as the data set counts it, not the batch."""
+    """However the child ends."""
     with pytest.raises(CheckBroken, match=says):
-        answers(tmp_path, write(X), toy(body))
+        answers(tmp_path, write(X), toy(body, "v@1"))
 
 
 def test_a_broken_contract_breaks_the_check(
@@ -93,13 +107,11 @@ def test_a_broken_contract_breaks_the_check(
     assert refusal.value.exit_code == 5
 
 
-def test_a_null_is_named_by_its_row(tmp_path: Path, toy: Toy, write: Write) -> None:
+def test_a_null_is_named_by_its_row() -> None:
     """Where the schema wants a value."""
-    version = toy()
-    contract = {**version.contract, "input": {"x": "integer"}}
-    source = write({"x": [1] * 700 + [None] * 300})
-    with pytest.raises(CheckBroken, match="row 700: None"):
-        answers(tmp_path, source, Version("v", version.folder, contract))
+    model = Model(Schema({"x": "integer"}), None, lambda _, batch: batch["x"])
+    with pytest.raises(CheckBroken, match="row 702: None"):
+        predict.predict(model, pa.record_batch({"x": [1, 2, None]}), 700)
 
 
 def test_when_one_breaks_the_other_is_ended(
@@ -118,8 +130,8 @@ def test_the_child_says_no_in_json(tmp_path: Path, toy: Toy, write: Write) -> No
     version = toy("print('chatter'); return batch['x'] * np.inf")
     contract, out = tmp_path / "contract.json", tmp_path / "out.parquet"
     contract.write_text(json.dumps(version.contract))
-    command = [sys.executable, "-m", "interlock.evaluation.predict", version.folder]
-    command += [contract, write(X), out, "--rows", "100"]
+    command = [sys.executable, "-m", "interlock.evaluation.predict", "--rows", "100"]
+    command += [str(path) for path in (version.folder, contract, write(X), out)]
     child = subprocess.run(command, capture_output=True, text=True)
     assert child.returncode == 5
     assert "chatter" in child.stderr
