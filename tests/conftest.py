@@ -242,7 +242,7 @@ def _begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
         toy.write("requirements.lock", _installed())
         toy.write("data.csv", "\n".join(["x,kind,y", *_rows(4000), ""]))
         toy.learn(2.0)
-        toy.git("init", "--quiet", "--initial-branch=main")
+        toy.git("init", "--quiet", "--template=", "--initial-branch=main")
         toy.commit("begin")
     return folder
 

@@ -2,7 +2,7 @@
 
     python killing.py WHAT-TO-VERIFY COMMAND...
 
-Each attempt begins from a copy of the current folder and its home. A child process
+Each attempt begins from the current folder and its home as they are at first. A child process
 kills itself (SIGKILL) just before its Nth call of a function that changes the disk; then
 a reader looks, and the command is run again without being killed.
 """
@@ -61,12 +61,13 @@ def killed_at(point: int, arguments: list[str]) -> bool:
 
 def attempts(what: str, arguments: list[str]) -> Iterator[dict[str, Any]]:
     """What a reader saw after each kill, and how the second run ended."""
-    begun, here = Path.cwd().parent, Path.cwd().parent.with_name("attempt")
+    here = Path.cwd().parent
+    begun = here.with_name(f"{here.name}-begun")
+    shutil.copytree(here, begun, symlinks=True)
     for point in itertools.count():
-        shutil.rmtree(here, ignore_errors=True)
+        shutil.rmtree(here)
         shutil.copytree(begun, here, symlinks=True)
         os.chdir(here / "project")
-        os.environ["INTERLOCK_HOME"] = str(here / "home")
         killed = killed_at(point, arguments)
         seen, again, after = run("verify", what), run(*arguments), run("verify", what)
         yield {"seen": seen, "again": again, "after": after, "left": leftovers()}
