@@ -2,9 +2,9 @@
 
     python killing.py WHAT-TO-VERIFY COMMAND...
 
-Each attempt begins from the current folder and its home as they are at first. A child process
-kills itself (SIGKILL) just before its Nth call of a function that changes the disk; then
-a reader looks, and the command is run again without being killed.
+Each attempt begins from the current folder and its home as they are at first. A child
+process kills itself (SIGKILL) just before its Nth call of a function that changes the
+disk; then a reader looks, and the command is run again without being killed.
 """
 
 from __future__ import annotations

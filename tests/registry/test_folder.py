@@ -1,0 +1,105 @@
+"""The folder backend: three verbs, whole or not at all, one winner."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interlock.registry.folder import Folder
+
+_NAMES = st.text(
+    "abcdefghijklmnopqrstuvwxyz0123456789-_.", min_size=1, max_size=8
+).filter(lambda name: name.strip(".") == name)
+_KEYS = st.lists(_NAMES, min_size=1, max_size=3).map("/".join)
+
+
+@given(st.dictionaries(_KEYS.map(lambda key: f"k/{key}.json"), st.binary(max_size=64)))
+@settings(max_examples=30, deadline=None)
+def test_what_was_created_is_read_and_listed_in_order(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, bytes]
+) -> None:
+    """Any keys, any bytes, empty ones too."""
+    store = Folder(tmp_path_factory.mktemp("store"))
+    created = {key: data for key, data in values.items() if store.create(key, data)}
+    assert created == values
+    assert {key: store.read(key) for key in store.keys("k/")} == values
+    assert [*store.keys("k/")] == sorted(values)
+
+
+def test_a_key_is_created_once(tmp_path: Path) -> None:
+    """The second who comes is told, and the first's bytes stay."""
+    store = Folder(tmp_path)
+    assert store.create("a/b", b"first")
+    assert not store.create("a/b", b"second")
+    assert store.read("a/b") == b"first"
+
+
+def test_an_absent_key_is_a_key_error(tmp_path: Path) -> None:
+    """Whatever stands above it."""
+    store = Folder(tmp_path)
+    store.create("a", b"")
+    for key in ("b", "b/c", "a/b"):
+        with pytest.raises(KeyError):
+            store.read(key)
+
+
+def test_a_prefix_is_a_prefix_of_the_key(tmp_path: Path) -> None:
+    """Of the whole key, not of its last part only; an absent one lists nothing."""
+    store = Folder(tmp_path)
+    for key in ("a/b1", "a/b2", "a/c", "ab/b1"):
+        store.create(key, b"")
+    assert [*store.keys("a/b")] == ["a/b1", "a/b2"]
+    assert [*store.keys("a")] == ["a/b1", "a/b2", "a/c", "ab/b1"]
+    assert [*store.keys("no/such")] == []
+
+
+def test_what_a_crash_left_is_never_listed(tmp_path: Path) -> None:
+    """A private file is not an entry."""
+    store = Folder(tmp_path)
+    store.create("a/b", b"")
+    (tmp_path / "a/.new-0123").write_bytes(b"half")
+    assert [*store.keys("")] == ["a/b"]
+
+
+_RACER = """
+import os, sys
+from pathlib import Path
+from interlock.registry.folder import Folder
+store = Folder(Path(sys.argv[1]))
+sys.stdin.readline()
+for line in range(int(sys.argv[2])):
+    if store.create(f"race/{line}", sys.argv[3].encode()):
+        print(line)
+"""
+
+
+def test_sixteen_writers_and_one_winner(tmp_path: Path) -> None:
+    """In each of 100 rounds exactly one process wins, and everybody reads its bytes."""
+    rounds = 100
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _RACER, str(tmp_path), str(rounds), str(writer)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        for writer in range(16)
+    ]
+    for racer in racers:
+        assert racer.stdin
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    won = {n: racer.communicate()[0].split() for n, racer in enumerate(racers)}
+    winners = sorted((int(line), n) for n, lines in won.items() for line in lines)
+    assert [line for line, _ in winners] == list(range(rounds))
+    store = Folder(tmp_path)
+    assert [store.read(f"race/{line}").decode() for line, _ in winners] == [
+        str(n) for _, n in winners
+    ]
