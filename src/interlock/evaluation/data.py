@@ -104,13 +104,7 @@ def batches(path: Path, columns: Columns, rows: int) -> Iterator[pa.RecordBatch]
     empty = True
     try:
         source = _opened(path, columns)
-        scanner = source.scanner(
-            columns=_projection(source.schema, columns),
-            batch_size=rows,
-            batch_readahead=2,
-            fragment_readahead=1,
-        )
-        for batch in _recut(scanner.to_batches(), rows):
+        for batch in _recut(_scanned(source, columns, rows), rows):
             empty = False
             yield batch
     except (OSError, pa.ArrowException) as error:
@@ -123,6 +117,21 @@ def batches(path: Path, columns: Columns, rows: int) -> Iterator[pa.RecordBatch]
         )
 
 
+def _scanned(
+    source: ds.Dataset, columns: Columns, rows: int
+) -> Iterator[pa.RecordBatch]:
+    """The columns piece by piece, a row group of Parquet or a CSV file at a time.
+
+    A scan of it all would read on, up to a gigabyte ahead of a slow reader.
+    """
+    wanted = _projection(source.schema, columns)
+    for file in source.get_fragments():
+        is_parquet = isinstance(file, ds.ParquetFileFragment)
+        for piece in file.split_by_row_group() if is_parquet else [file]:
+            scanner = piece.scanner(source.schema, columns=wanted, batch_size=rows)
+            yield from scanner.to_batches()
+
+
 def total(path: Path) -> int | None:
     """The number of rows, where the files say so without being read (Parquet)."""
     return None if _is_csv(_files(path)) else int(_opened(path, {}).count_rows())
@@ -131,7 +140,10 @@ def total(path: Path) -> int | None:
 def _opened(path: Path, columns: Columns) -> ds.Dataset:
     files = _files(path)
     if not _is_csv(files):
-        return ds.dataset([str(file) for file in files], format="parquet")
+        # Buffered up front, a whole file would stay in memory until it is read.
+        lean = ds.ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
+        columnar = ds.ParquetFileFormat(default_fragment_scan_options=lean)
+        return ds.dataset([str(file) for file in files], format=columnar)
     types = {name: kind for name, kind in columns.items() if kind is not None}
     text = ds.CsvFileFormat(
         parse_options=csv.ParseOptions(newlines_in_values=True),

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
@@ -149,7 +150,7 @@ def _predict_all(options: argparse.Namespace) -> None:
             first = 0
             for batch in data.batches(options.source, columns, options.rows):
                 answers = predict(model, batch, first)
-                rows = pa.array(range(first, first + len(answers)), pa.int64())
+                rows = np.arange(first, first + len(answers))
                 writer.write(pa.record_batch([rows, answers], schema=PREDICTIONS))
                 first += len(answers)
                 bar.update(len(answers))
