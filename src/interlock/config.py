@@ -115,8 +115,13 @@ def _checked(config: Config) -> Config:
             if not 0 < getattr(evaluation, key) < 1:
                 where = f"tool.interlock.evaluation.{key}"
                 raise _wrong(where, "between 0 and 1", getattr(evaluation, key))
-        if evaluation.uses < 1:
-            raise _wrong("tool.interlock.evaluation.uses", "1 or more", evaluation.uses)
+        for key in ("uses", "batch_rows"):
+            if getattr(evaluation, key) < 1:
+                where = f"tool.interlock.evaluation.{key}"
+                raise _wrong(where, "1 or more", getattr(evaluation, key))
+        if len(set(evaluation.slices)) < len(evaluation.slices):
+            where = "tool.interlock.evaluation.slices"
+            raise _wrong(where, "columns, each once", ", ".join(evaluation.slices))
         if not evaluation.gates:
             raise _wrong("tool.interlock.evaluation.gates", "a gate or more", "none")
     return config

@@ -35,6 +35,7 @@ TYPES: Mapping[str, type] = {
     "boolean": np.bool_,
     "string": np.str_,
 }
+_KINDS = {"number": "fiub", "integer": "iub", "boolean": "b", "string": "U"}
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ class Schema:
     input: Mapping[str, str]
     output: str = "number"
 
-    def batch(self, columns: Mapping[str, Any]) -> dict[str, Array]:
+    def batch(self, columns: Mapping[str, Any], first: int = 0) -> dict[str, Array]:
         """The schema's columns as arrays of its types, all of one length.
 
         Raises CheckBroken for a missing column, a value of another type (named by its
-        row) and columns of different lengths. Columns that the schema does not name are
-        left out.
+        row, counted from `first`) and columns of different lengths. Columns that the
+        schema does not name are left out.
         """
-        arrays = {name: self._column(name, columns) for name in self.input}
+        arrays = {name: self._column(name, columns, first) for name in self.input}
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:
             raise CheckBroken(
@@ -59,7 +60,7 @@ class Schema:
             )
         return arrays
 
-    def _column(self, name: str, columns: Mapping[str, Any]) -> Array:
+    def _column(self, name: str, columns: Mapping[str, Any], first: int) -> Array:
         kind = self.input[name]
         if name not in columns:
             raise CheckBroken(
@@ -69,10 +70,10 @@ class Schema:
             )
         try:
             array = _as_type(columns[name], kind)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError):
             raise CheckBroken(
                 f"column {name!r} to hold {kind} values",
-                f"{_first_misfit(columns[name], kind)} ({error})",
+                _first_misfit(columns[name], kind, first),
                 "convert the column before predicting",
             ) from None
         if array.ndim != 1:
@@ -87,26 +88,29 @@ class Schema:
 def _as_type(values: Any, kind: str) -> Array:
     """`values` as an array of `kind`; a string never becomes a number by accident."""
     array = np.asarray(values)
-    if array.size == 0:
-        return np.empty(0, TYPES[kind])
-    if kind == "string":
-        if any(not isinstance(value, str) for value in array.tolist()):
-            raise TypeError("not a string")
-    elif array.dtype.kind in "USM" or any(isinstance(v, str) for v in array.flat[:1]):
-        raise TypeError(f"not {kind}")
-    if kind == "number" and array.dtype == object:
-        array = np.asarray([np.nan if v is None else v for v in array.tolist()])
-    if kind in ("integer", "boolean") and array.dtype.kind not in "iub":
-        raise TypeError(f"not {kind}")
+    if array.dtype == object:
+        array = _from_objects(array, kind)
+    if array.size and array.dtype.kind not in _KINDS[kind]:
+        raise TypeError(f"{array.dtype} is not {kind}")
     return array.astype(TYPES[kind])
 
 
-def _first_misfit(values: Any, kind: str) -> str:
+def _from_objects(array: Array, kind: str) -> Array:
+    """An array of Python objects as one of plain values; None is a missing number."""
+    values = array.tolist()
+    if kind == "number":
+        values = [np.nan if value is None else value for value in values]
+    if kind == "string" and not all(isinstance(value, str) for value in values):
+        raise TypeError("not all are strings")
+    return np.asarray(values)
+
+
+def _first_misfit(values: Any, kind: str, first: int) -> str:
     for row, value in enumerate(values):
         try:
             _as_type([value], kind)
-        except (TypeError, ValueError):
-            return f"row {row}: {value!r}"
+        except (TypeError, ValueError, OverflowError):
+            return f"row {first + row}: {value!r}"
     return f"{type(values).__name__} as a whole"
 
 
@@ -118,39 +122,51 @@ class Model:
     loaded: Any
     call: Callable[[Any, Batch], Any]
 
-    def predict(self, columns: Mapping[str, Any]) -> Array:
+    def predict(self, columns: Mapping[str, Any], first: int = 0) -> Array:
         """One finite float64 for each row, shape (n,).
 
-        Raises CheckBroken, naming the row where there is one, when the model raises, or
-        answers with another shape, another length or a value that is not finite.
+        Raises CheckBroken, naming the row (the first is number `first`) where there is
+        one, when the model raises, or answers with another shape, another length or a
+        value that is not finite.
         """
-        batch = self.schema.batch(columns)
+        batch = self.schema.batch(columns, first)
         rows = len(next(iter(batch.values()), ()))
         try:
             answer = self.call(self.loaded, batch)
         except Exception as error:
-            raise self._raised(batch, rows, error) from error
-        return _checked(answer, rows)
+            raise self._raised(batch, rows, first, error) from error
+        return _checked(answer, rows, first)
 
-    def _raised(self, batch: Batch, rows: int, error: Exception) -> CheckBroken:
-        """Find the first row that makes predict raise, by predicting rows alone."""
-        row = next((i for i in range(rows) if self._raises_alone(batch, i)), None)
-        where = f"at row {row}" if row is not None else f"on all {rows} rows together"
+    def _raised(
+        self, batch: Batch, rows: int, first: int, error: Exception
+    ) -> CheckBroken:
+        row = self._culprit(batch, 0, rows)
+        where = f"on all {rows} rows" if row is None else f"at row {first + row}"
         return CheckBroken(
             "predict to answer for every row",
             f"{type(error).__name__} {where}: {error}",
             "mend predict, or what it is given there",
         )
 
-    def _raises_alone(self, batch: Batch, row: int) -> bool:
+    def _culprit(self, batch: Batch, start: int, end: int) -> int | None:
+        """The first row that makes predict raise, by halving; None if none alone does."""
+        while end - start > 1:
+            middle = (start + end) // 2
+            if self._raises(batch, start, middle):
+                end = middle
+            else:
+                start = middle
+        return start if self._raises(batch, start, end) else None
+
+    def _raises(self, batch: Batch, start: int, end: int) -> bool:
         try:
-            self.call(self.loaded, {k: v[row : row + 1] for k, v in batch.items()})
+            self.call(self.loaded, {k: v[start:end] for k, v in batch.items()})
         except Exception:
             return True
         return False
 
 
-def _checked(answer: Any, rows: int) -> Array:
+def _checked(answer: Any, rows: int, first: int) -> Array:
     try:
         array = np.asarray(answer, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -161,23 +177,23 @@ def _checked(answer: Any, rows: int) -> Array:
         raise CheckBroken(
             f"predict to return shape ({rows},): one number for each row",
             f"shape {array.shape}",
-            _shape_advice(array, rows),
+            _shape_advice(array, rows, first),
         )
     bad = np.flatnonzero(~np.isfinite(array))
     if bad.size:
         raise CheckBroken(
             "predict to return finite numbers",
-            f"{array[bad[0]]} at row {bad[0]}, {bad.size} such rows of {rows}",
+            f"{array[bad[0]]} at row {first + bad[0]}, {bad.size} such of {rows} rows",
             "mend predict for that row",
         )
     return array
 
 
-def _shape_advice(array: Array, rows: int) -> str:
+def _shape_advice(array: Array, rows: int, first: int) -> str:
     if array.ndim == 2 and len(array) == rows:
         return "return one column, for example probabilities[:, 1]"
     if array.ndim == 1 and len(array) < rows:
-        return f"row {len(array)} is the first without an answer: return one for each"
+        return f"return one for each: row {first + len(array)} is the first without"
     return "return exactly one number for each row"
 
 

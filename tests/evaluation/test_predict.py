@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from interlock.errors import CheckBroken
-from interlock.evaluation import predict
+from interlock.evaluation import data, predict
 from interlock.evaluation.predict import Version
 from interlock.model import Model, Schema
 from tests.evaluation.conftest import Toy, Write
@@ -59,7 +59,7 @@ def test_modules_of_the_current_folder_are_not_found(
     [
         (lambda x: np.where(x == 0.75, np.nan, x), "nan at row 1003"),
         (lambda x: x / (x != 0.25), "inf at row 1001"),
-        (lambda x: x[:-1], "row 1003 is the first without an answer"),
+        (lambda x: x[:-1], "row 1003 is the first without"),
         (lambda x: [*x, 1.0], r"shape \(5,\)"),
         (lambda x: x.reshape(-1, 1), r"shape \(4, 1\)"),
         (lambda x: ["a"] * len(x), "could not convert string"),
@@ -73,7 +73,7 @@ def test_a_refusal_counts_rows_over_the_whole(
     model = Model(Schema({"x": "number"}), None, lambda _, batch: call(batch["x"]))
     batch = pa.record_batch({"x": [0.0, 0.25, 0.5, 0.75]})
     with pytest.raises(CheckBroken, match=says), np.errstate(divide="ignore"):
-        predict.predict(model, batch, 1000)
+        model.predict(data.arrays(batch), 1000)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_null_is_named_by_its_row() -> None:
     """Where the schema wants a value."""
     model = Model(Schema({"x": "integer"}), None, lambda _, batch: batch["x"])
     with pytest.raises(CheckBroken, match="row 702: None"):
-        predict.predict(model, pa.record_batch({"x": [1, 2, None]}), 700)
+        model.predict(data.arrays(pa.record_batch({"x": [1, 2, None]})), 700)
 
 
 def test_when_one_breaks_the_other_is_ended(

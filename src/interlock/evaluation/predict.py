@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from tqdm import tqdm
 from interlock.errors import CheckBroken, Refusal
 from interlock.evaluation import data
 from interlock.evaluation.files import replacing
-from interlock.model import Array, Model, load_folder
+from interlock.model import load_folder
 
 Child: TypeAlias = "subprocess.Popen[str]"
 
@@ -149,7 +148,7 @@ def _predict_all(options: argparse.Namespace) -> None:
         with pq.ParquetWriter(part, PREDICTIONS, compression="zstd") as writer:
             first = 0
             for batch in data.batches(options.source, columns, options.rows):
-                answers = predict(model, batch, first)
+                answers = model.predict(data.arrays(batch), first)
                 rows = np.arange(first, first + len(answers))
                 writer.write(pa.record_batch([rows, answers], schema=PREDICTIONS))
                 first += len(answers)
@@ -164,31 +163,6 @@ def _progress(options: argparse.Namespace) -> Any:
         unit=" rows",
         unit_scale=True,
         disable=None,  # only when a person watches
-    )
-
-
-def predict(model: Model, batch: pa.RecordBatch, first: int) -> Array:
-    """The model's checked answers; a refusal names the row of the whole data set.
-
-    `first` is the number of the batch's first row.
-    """
-    try:
-        return model.predict(data.arrays(batch))
-    except CheckBroken as refusal:
-        lines = (refusal.expected, refusal.found, refusal.todo)
-        raise CheckBroken(*(_renumbered(line, first) for line in lines)) from refusal
-
-
-def _renumbered(line: str, first: int) -> str:
-    """`line` of a refusal by interlock.model, which counts from the batch's first row.
-
-    Until Model.predict takes the number of the first row itself.
-    """
-    return re.sub(
-        r"(^| at )row (\d+)",
-        lambda found: f"{found[1]}row {int(found[2]) + first}",
-        line,
-        count=1,
     )
 
 
