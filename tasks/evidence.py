@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from typing import Any
 import nox
 from nox.command import CommandFailed
 
-from tasks.environment import LOCK
+from tasks.environment import LOCK, project
 
 FOLDER = Path("evidence")
 _FACTS = """
@@ -154,7 +153,7 @@ def _inputs() -> Iterator[dict[str, Any]]:
 
 def weights_hash() -> str:
     """The in-toto dirHash of the weights that pyproject.toml names."""
-    settings = _project()["tool"]["interlock"]
+    settings = project()["tool"]["interlock"]
     folder = Path(settings.get("path", "."), settings["weights"])
     files = (
         p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts
@@ -171,7 +170,7 @@ def _surroundings(session: nox.Session, fresh: bool) -> Iterator[dict[str, Any]]
     yield {"name": "python", "uri": f"pkg:generic/cpython@{python}"}
     yield {"name": "platform", "uri": f"urn:interlock:platform:{platform}"}
     yield {"name": "virtualenv", "uri": f"urn:interlock:virtualenv:{state}"}
-    own = _project()["project"]["name"]
+    own = project().get("project", {}).get("name")
     for name, version in sorted(packages.items()):
         name = name.lower().replace("_", "-").replace(".", "-")
         if name != own:
@@ -189,10 +188,6 @@ def _run_url(env: Mapping[str, str]) -> dict[str, str]:
         return {}
     where = f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}"
     return {"url": f"{where}/actions/runs/{env['GITHUB_RUN_ID']}"}
-
-
-def _project() -> dict[str, Any]:
-    return tomllib.loads(Path("pyproject.toml").read_text("utf-8"))
 
 
 def _sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ _PROMOTE = ("interlock", "promote", "--nightly")
 def smoke(session: nox.Session) -> None:
     """Pack the model, unpack it elsewhere, and ask it 10 golden examples."""
     with evidence.recorded(session) as record:
-        install(session)
+        install(session, ".")
         session.run("interlock", "smoke", "--out", str(record.folder))
 
 
@@ -24,7 +24,7 @@ def nightly_eval(session: nox.Session) -> None:
     judge = ("interlock", "eval", *session.posargs, "--out")
     try:
         with evidence.recorded(session) as record:
-            install(session)
+            install(session, ".")
             session.run(*judge, str(record.folder))
     except CommandFailed:
         session.run(*_PROMOTE, success_codes=[0, 6])  # what was found is attached
@@ -36,5 +36,5 @@ def nightly_eval(session: nox.Session) -> None:
 @nox.session(default=False, requires=["lint", "unit", "smoke"])
 def publish(session: nox.Session) -> None:
     """Publish the commit on the evidence of lint, unit and smoke; move staging."""
-    install(session)
+    install(session, ".")
     session.run("interlock", "publish", *session.posargs)
