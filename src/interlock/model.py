@@ -149,7 +149,7 @@ class Model:
         )
 
     def _culprit(self, batch: Batch, start: int, end: int) -> int | None:
-        """The first row that makes predict raise, by halving; None if none alone does."""
+        """The first row that makes predict raise, by halving; None if none alone."""
         while end - start > 1:
             middle = (start + end) // 2
             if self._raises(batch, start, middle):
