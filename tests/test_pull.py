@@ -14,7 +14,7 @@ import pytest
 
 import interlock
 from interlock.errors import VerificationFailed
-from interlock.pull import differences
+from interlock.packages import differences
 from tests.conftest import Project
 
 
@@ -157,7 +157,9 @@ def test_other_packages_than_judged_are_an_error_that_lists_them(
     published: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a warning, where the host asked for that."""
-    monkeypatch.setattr("interlock.pull.differences", lambda judged: _changed(judged))
+    monkeypatch.setattr(
+        "interlock.packages.differences", lambda judged: _changed(judged)
+    )
     answer = published.run("pull", "toy@staging", "model")
     assert answer.code == 7
     assert "numpy 1.5.3 there, 2.0.1 here" in answer.err

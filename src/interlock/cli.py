@@ -21,9 +21,9 @@ from interlock.errors import Refusal
 from interlock.home import registry_url
 
 if TYPE_CHECKING:
-    from interlock.pull import Version
     from interlock.registry.channels import Release
     from interlock.registry.records import Registry
+    from interlock.registry.resolve import Version
 
 Reply = tuple[dict[str, Any], str]  # what --json prints, and what people read
 
@@ -137,7 +137,7 @@ def _pull(options: argparse.Namespace) -> Reply:
     from interlock.pull import pull
 
     registry = _registry(options)
-    version = pull(registry, options.version, options.folder, options.packages)
+    version, _ = pull(registry, options.version, options.folder, options.packages)
     text = f"{version.manifest.version} is in {options.folder}, verified"
     return _version_json(version), text
 
@@ -184,7 +184,7 @@ def _log_entry(release: Release) -> str:
 
 
 def _show(options: argparse.Namespace) -> Reply:
-    from interlock.pull import resolve
+    from interlock.registry.resolve import resolve
 
     version = resolve(_registry(options), options.version)
     manifest = version.manifest

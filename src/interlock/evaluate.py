@@ -50,8 +50,7 @@ def _candidate(source: Source, config: Config, folder: Path) -> Version:
     manifest = pack(source.root, config, source.commit, source.tree)
     copy_out(manifest, source.root / config.path, folder)
     dirty = "+changes" if source.changed else ""
-    name = f"{manifest.name}@{manifest.commit[:12]}{dirty}"
-    return Version(name, folder, manifest.contract)
+    return Version(f"{manifest.short}{dirty}", folder, manifest.contract)
 
 
 def _production(config: Config, folder: Path) -> Version | None:
@@ -63,8 +62,8 @@ def _production(config: Config, folder: Path) -> Version | None:
     if head(registry, config.name, "production") is None:
         return None
     # It is compared under the candidate's packages, which may well be newer ones.
-    manifest = pull(registry, f"{config.name}@production", folder, "warn").manifest
-    return Version(f"{manifest.name}@{manifest.commit[:12]}", folder, manifest.contract)
+    version, place = pull(registry, f"{config.name}@production", folder, "warn")
+    return Version(version.manifest.short, place, version.manifest.contract)
 
 
 def raise_verdict(outcome: Outcome) -> None:

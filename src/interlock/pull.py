@@ -9,126 +9,32 @@ a pulled folder is resolving it once more, from there, without the registry.
 from __future__ import annotations
 
 import os
-import re
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from tqdm import tqdm
 
-from interlock.artifact.chunks import check, describe, digest, write
+from interlock.artifact.chunks import check, describe, write
 from interlock.artifact.manifest import RESERVED, File, Manifest
-from interlock.attest.evidence import Evidence, newest
-from interlock.errors import BadConfiguration, Conflict, VerificationFailed
-from interlock.home import home, note, registry_url, replace
+from interlock.errors import Conflict, VerificationFailed
+from interlock.home import note, registry_url, replace
 from interlock.model import Model, load_folder
+from interlock.packages import Packages, compare_packages
 from interlock.progress import in_bytes
 from interlock.registry.access import known_trust, open_registry
-from interlock.registry.channels import Release, live, release_key
+from interlock.registry.channels import Release
 from interlock.registry.folder import Folder, sync_folder
-from interlock.registry.records import Registry, find_commit, version_key
-from interlock.registry.store import read_required
-
-Packages = Literal["error", "warn"]
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version with the records that vouch for it, all verified."""
-
-    manifest: Manifest
-    evidence: tuple[Evidence, ...]
-    release: Release | None  # None when a commit was asked for, not a channel
-    records: Mapping[str, bytes]  # key -> record
-
-    @property
-    def identity(self) -> str:
-        """What tells these records from all others: 12 hex digits."""
-        return digest(b"".join(sorted(self.records.values())))[:12]
-
-
-def parse_reference(reference: str) -> tuple[str, str]:
-    """The name and the channel or commit of NAME@REF."""
-    name, _, ref = reference.partition("@")
-    if not name or not ref or "/" in reference:
-        raise BadConfiguration(
-            "NAME@CHANNEL or NAME@COMMIT",
-            repr(reference),
-            "for example flights@production",
-        )
-    return name, ref
-
-
-def resolve(registry: Registry, reference: str) -> Version:
-    """The version that NAME@REF stands for, with its records, verified.
-
-    Raises VerificationFailed when a record is altered, or when the evidence of a
-    release is not what its channel demands.
-    """
-    name, ref = parse_reference(reference)
-    if ref in registry.trust.channels:
-        release, record = live(registry, name, ref)
-        released = {release_key(name, ref, release.sequence): record}
-        return _assemble(registry, name, release.commit, release, released)
-    return _assemble(registry, name, find_commit(registry, name, ref), None, {})
-
-
-def _assemble(
-    registry: Registry,
-    name: str,
-    commit: str,
-    release: Release | None,
-    released: Mapping[str, bytes],
-) -> Version:
-    key = version_key(name, commit)
-    version = {key: read_required(registry.store, key)}
-    manifest = registry.open_version(version[key])
-    if (manifest.name, manifest.commit) != (name, commit):
-        raise VerificationFailed(key, f"{manifest.version} there", "do not use it")
-    keys = release.evidence if release else registry.evidence_keys(manifest)
-    records = {each: read_required(registry.store, each) for each in keys}
-    evidence = tuple(registry.open_evidence(k, data) for k, data in records.items())
-    if release:
-        _check_release(registry, release, manifest, records, evidence)
-    return Version(manifest, evidence, release, {**version, **released, **records})
-
-
-def _check_release(
-    registry: Registry,
-    release: Release,
-    manifest: Manifest,
-    records: Mapping[str, bytes],
-    evidence: Iterable[Evidence],
-) -> None:
-    """Refuse a release whose records are not the ones that it was made on."""
-    digests = {key: digest(data) for key, data in records.items()}
-    if (release.address, release.evidence) != (manifest.address, digests):
-        raise VerificationFailed(
-            f"the version and evidence that release {release.sequence} names",
-            "others under their names",
-            "restore the registry from a copy",
-        )
-    passed = {
-        each.session
-        for each in evidence
-        if (each.result, each.tree, each.lock, each.weights)
-        == ("PASSED", manifest.tree, manifest.lock, manifest.weights)
-    }
-    if missing := registry.trust.demands(release.channel).keys() - passed:
-        raise VerificationFailed(
-            f"passing evidence of {', '.join(sorted(missing))} behind the release",
-            "none about this version",
-            "roll back, and find out who released it without",
-        )
+from interlock.registry.records import Registry
+from interlock.registry.resolve import Version, resolve
 
 
 def _refuse_older(url: str, release: Release) -> None:
     """Refuse to go back in a channel's log; remember how far it has come."""
     path = note("seen", url, release.name, release.channel)
-    seen = int(path.read_text("utf-8")) if path.exists() else 0
+    noted = path.read_text("utf-8").strip() if path.exists() else ""
+    seen = int(noted) if noted.isdecimal() else 0
     if release.sequence < seen:
         raise VerificationFailed(
             f"release {seen} of {release.channel} or a newer one",
@@ -141,8 +47,11 @@ def _refuse_older(url: str, release: Release) -> None:
 
 def pull(
     registry: Registry, reference: str, target: Path, packages: Packages
-) -> Version:
+) -> tuple[Version, Path]:
     """Make `target` the folder of the version that NAME@REF stands for.
+
+    Returns the version, and the folder that `target` now is a link to: that one stays
+    what it is when somebody pulls the next version.
 
     Raises VerificationFailed when anything is not what was judged, or when the release
     is older than one that this machine has seen; Conflict when `target` holds something
@@ -158,7 +67,7 @@ def pull(
     if not (place.is_dir() and _is_intact(place, version)):
         _write_version(registry, version, place)
     _switch(target, place)
-    return version
+    return version, place
 
 
 def _is_intact(place: Path, version: Version) -> bool:
@@ -190,11 +99,22 @@ def _write_version(registry: Registry, version: Version, place: Path) -> None:
             Folder(private / RESERVED).create(key, record)
         for folder, _, _ in os.walk(private):
             sync_folder(Path(folder))
-        if place.exists():
-            shutil.rmtree(place)
-        private.rename(place)
+        _settle(private, place, version)
     finally:
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _settle(private: Path, place: Path, version: Version) -> None:
+    """Give the complete folder its name, unless another pull was first."""
+    if place.exists():
+        if _is_intact(place, version):
+            return
+        hurt = place.with_name(f"{place.name}.new-hurt-{os.getpid()}")
+        place.rename(hurt)
+        private.rename(place)
+        shutil.rmtree(hurt)
+    else:
+        private.rename(place)
 
 
 def unpack(registry: Registry, manifest: Manifest, folder: Path) -> None:
@@ -212,18 +132,18 @@ def _counted(data: bytes, bar: tqdm[NoReturn]) -> bytes:
 def _remove_leftovers(place: Path) -> None:
     """Remove what pulls that were killed have left behind."""
     for path in place.parent.glob(f"{place.name.rpartition('-')[0]}-*.new-*"):
-        if not _is_running(int(path.name.rpartition("-")[2])):
+        if not _is_running(path.name.rpartition("-")[2]):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_running(process: int) -> bool:
+def _is_running(process: str) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(int(process), 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return process != os.getpid()
+    return int(process) != os.getpid()
 
 
 def _switch(target: Path, place: Path) -> None:
@@ -316,43 +236,11 @@ def load(
     model was judged with: "error" raises VerificationFailed, "warn" warns.
     """
     url = registry_url(registry or "")
-    folder = Path(reference)
-    if "@" in reference and not folder.is_dir():
-        folder = home() / "versions" / note("", url).name / reference.replace("/", "_")
-        version = pull(open_registry(url), reference, folder, packages)
+    if "@" in reference:
+        target = note("versions", url, reference)
+        version, folder = pull(open_registry(url), reference, target, packages)
     else:
+        folder = Path(reference).resolve()
         version = verify(folder, url)
         compare_packages(version.evidence, packages)
     return load_folder(folder, version.manifest.contract)
-
-
-def compare_packages(evidence: Iterable[Evidence], packages: Packages) -> None:
-    """Refuse, or warn about, packages that are not those the model was judged with."""
-    smoke = newest(evidence).get("smoke")
-    if smoke is None:
-        return
-    if different := differences(smoke.packages):
-        refusal = VerificationFailed(
-            "the packages that the model was judged with",
-            "; ".join(different),
-            "install the serve group from requirements.lock, or pass --packages warn",
-        )
-        if packages == "error":
-            raise refusal
-        import warnings
-
-        warnings.warn(str(refusal), stacklevel=2)
-
-
-def differences(judged: Mapping[str, str]) -> list[str]:
-    """Where packages here differ from `judged`: "pandas 1.5.3 there, 2.0.1 here"."""
-    here = {_normal(d.name): d.version for d in metadata.distributions()}
-    return [
-        f"{name} {version} there, {here.get(_normal(name), 'not installed')} here"
-        for name, version in sorted(judged.items())
-        if here.get(_normal(name)) != version
-    ]
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,44 @@
+"""The packages of this Python, beside those that a model was judged with."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import Literal
+
+from interlock.attest.evidence import Evidence, newest
+from interlock.errors import VerificationFailed
+
+Packages = Literal["error", "warn"]
+
+
+def compare_packages(evidence: Iterable[Evidence], packages: Packages) -> None:
+    """Refuse, or warn about, packages that are not those the model was judged with."""
+    smoke = newest(evidence).get("smoke")
+    if smoke is None:
+        return
+    if different := differences(smoke.packages):
+        refusal = VerificationFailed(
+            "the packages that the model was judged with",
+            "; ".join(different),
+            "install the serve group from requirements.lock, or pass --packages warn",
+        )
+        if packages == "error":
+            raise refusal
+        warnings.warn(str(refusal), stacklevel=2)
+
+
+def differences(judged: Mapping[str, str]) -> list[str]:
+    """Where packages here differ from `judged`: "pandas 1.5.3 there, 2.0.1 here"."""
+    here = {_normal(d.name): d.version for d in metadata.distributions()}
+    return [
+        f"{name} {version} there, {here.get(_normal(name), 'not installed')} here"
+        for name, version in sorted(judged.items())
+        if here.get(_normal(name)) != version
+    ]
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,104 @@
+"""From NAME@REF to a version with the records that vouch for it, all verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from interlock.artifact.chunks import digest
+from interlock.artifact.manifest import Manifest
+from interlock.attest.evidence import Evidence
+from interlock.errors import BadConfiguration, VerificationFailed
+from interlock.registry.channels import Release, live, release_key
+from interlock.registry.records import Registry, find_commit, version_key
+from interlock.registry.store import read_required
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version with the records that vouch for it, all verified."""
+
+    manifest: Manifest
+    evidence: tuple[Evidence, ...]
+    release: Release | None  # None when a commit was asked for, not a channel
+    records: Mapping[str, bytes]  # key -> record
+
+    @property
+    def identity(self) -> str:
+        """What tells these records from all others: 12 hex digits."""
+        return digest(b"".join(sorted(self.records.values())))[:12]
+
+
+def parse_reference(reference: str) -> tuple[str, str]:
+    """The name and the channel or commit of NAME@REF."""
+    name, _, ref = reference.partition("@")
+    if not name or not ref or "/" in reference:
+        raise BadConfiguration(
+            "NAME@CHANNEL or NAME@COMMIT",
+            repr(reference),
+            "for example flights@production",
+        )
+    return name, ref
+
+
+def resolve(registry: Registry, reference: str) -> Version:
+    """The version that NAME@REF stands for, with its records, verified.
+
+    Raises VerificationFailed when a record is altered, or when the evidence of a
+    release is not what its channel demands.
+    """
+    name, ref = parse_reference(reference)
+    if ref in registry.trust.channels:
+        release, record = live(registry, name, ref)
+        released = {release_key(name, ref, release.sequence): record}
+        return _assemble(registry, name, release.commit, release, released)
+    return _assemble(registry, name, find_commit(registry, name, ref), None, {})
+
+
+def _assemble(
+    registry: Registry,
+    name: str,
+    commit: str,
+    release: Release | None,
+    released: Mapping[str, bytes],
+) -> Version:
+    key = version_key(name, commit)
+    version = {key: read_required(registry.store, key)}
+    manifest = registry.open_version(version[key])
+    if (manifest.name, manifest.commit) != (name, commit):
+        raise VerificationFailed(key, f"{manifest.version} there", "do not use it")
+    keys = release.evidence if release else registry.evidence_keys(manifest)
+    records = {each: read_required(registry.store, each) for each in keys}
+    evidence = tuple(registry.open_evidence(k, data) for k, data in records.items())
+    if release:
+        _check_release(registry, release, manifest, records, evidence)
+    return Version(manifest, evidence, release, {**version, **released, **records})
+
+
+def _check_release(
+    registry: Registry,
+    release: Release,
+    manifest: Manifest,
+    records: Mapping[str, bytes],
+    evidence: Iterable[Evidence],
+) -> None:
+    """Refuse a release whose records are not the ones that it was made on."""
+    digests = {key: digest(data) for key, data in records.items()}
+    if (release.address, release.evidence) != (manifest.address, digests):
+        raise VerificationFailed(
+            f"the version and evidence that release {release.sequence} names",
+            "others under their names",
+            "restore the registry from a copy",
+        )
+    passed = {
+        each.session
+        for each in evidence
+        if (each.result, each.tree, each.lock, each.weights)
+        == ("PASSED", manifest.tree, manifest.lock, manifest.weights)
+    }
+    if missing := registry.trust.demands(release.channel).keys() - passed:
+        raise VerificationFailed(
+            f"passing evidence of {', '.join(sorted(missing))} behind the release",
+            "none about this version",
+            "roll back, and find out who released it without",
+        )
