@@ -240,7 +240,7 @@ def _begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
         toy.write("lib/toy/model.py", MODEL)
         toy.write(".gitignore", "/evidence/\n/evaluation/\n/*model*\n/.*model*\n")
         toy.write("requirements.lock", _installed())
-        toy.write("data.csv", "\n".join(["x,kind,y", *_rows(4000), ""]))
+        toy.write("lib/data.csv", "\n".join(["x,kind,y", *_rows(4000), ""]))
         toy.learn(2.0)
         toy.git("init", "--quiet", "--template=", "--initial-branch=main")
         toy.commit("begin")

@@ -70,9 +70,11 @@ def _eval(options: argparse.Namespace) -> Reply:
     from interlock.evaluate import evaluate, raise_verdict
 
     outcome = evaluate(Path.cwd(), options.out, options.data)
-    text = "\n".join([*outcome.sentences, f"report: {options.out / 'report.html'}"])
+    if not options.json:
+        print(*outcome.sentences, sep="\n")
     raise_verdict(outcome)
-    return {"state": outcome.state, "sentences": [*outcome.sentences]}, text
+    values = {"state": outcome.state, "sentences": [*outcome.sentences]}
+    return values, f"report: {options.out / 'report.html'}"
 
 
 def _publish(options: argparse.Namespace) -> Reply:

@@ -27,7 +27,7 @@ from interlock.source import Source, inspect
 def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
     """Judge the model of the checkout at `folder`; the report goes to `out`.
 
-    `data` replaces the data set that pyproject.toml names. Raises BadConfiguration
+    `data` replaces the data set that pyproject.toml names; a file is one from here. Raises BadConfiguration
     where there is nothing to judge by, and CheckBroken when the check itself fails.
     """
     source = inspect(folder)
@@ -38,7 +38,8 @@ def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
             "none",
             "add it: docs/evaluation.md describes it",
         )
-    settings = replace(config.evaluation, data=data or config.evaluation.data)
+    named = str(Path(data).absolute()) if Path(data).is_file() else data
+    settings = replace(config.evaluation, data=named or config.evaluation.data)
     with tempfile.TemporaryDirectory(prefix="interlock-eval-") as scratch:
         candidate = _candidate(source, config, Path(scratch, "candidate"))
         production = _production(config, Path(scratch, "production"))
@@ -67,12 +68,12 @@ def _production(config: Config, folder: Path) -> Version | None:
 
 
 def raise_verdict(outcome: Outcome) -> None:
-    """Raise Rejected for FAIL and Unknown for UNKNOWN, with the gates' sentences."""
+    """Raise Rejected for FAIL and Unknown for UNKNOWN, with what those gates say."""
     refusals = {"FAIL": Rejected, "UNKNOWN": Unknown}
     if kind := refusals.get(outcome.state):
-        raise kind(
-            "every gate to PASS", "; ".join(outcome.sentences), _advice(outcome.state)
-        )
+        told = [v.sentence for v in outcome.verdicts if v.state == outcome.state]
+        found = "; ".join(told) or "no gate that could be judged"
+        raise kind("every gate to PASS", found, _advice(outcome.state))
 
 
 def _advice(state: str) -> str:

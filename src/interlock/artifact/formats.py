@@ -16,8 +16,12 @@ from pathlib import Path
 from interlock.errors import VerificationFailed
 
 _NAMES = {"GLOBAL", "STACK_GLOBAL"}
-_CALLS = {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"}
-_TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE"}
+# The ways in which a pickle calls something: each with what must have come before.
+_CALLS = (
+    ({"REDUCE"}, {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE"}),
+    ({"INST", "OBJ"}, {"MARK"}),
+    ({"NEWOBJ", "NEWOBJ_EX"}, _NAMES),
+)
 _TEXT_LIMIT = 64 * 1024 * 1024  # bytes; larger text belongs in Parquet
 _HEADER_LIMIT = 100 * 1024 * 1024  # bytes; the safetensors library's own limit
 
@@ -136,7 +140,7 @@ def _is_pickle(data: bytes) -> bool:
         whole = True
     except Exception:
         whole = False
-    called = bool(seen & _CALLS) or ("REDUCE" in seen and bool(seen & _TUPLES))
+    called = any(seen & call and seen & before for call, before in _CALLS)
     return called or (whole and bool(seen & _NAMES))
 
 
