@@ -103,9 +103,11 @@ def tree_here() -> str:
 
 
 def _git(*arguments: str, **env: str) -> str:
+    # A hook's GIT_DIR would choose another repository than the one we are in.
+    here = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     run = subprocess.run(
         ("git", *arguments),
-        env=os.environ | env,
+        env=here | env,
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -138,12 +140,18 @@ def _write(
             **record.notes,
         },
     }
-    text = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
+    text = _canonical(statement)
     path = FOLDER / f"{session.name}-{hashlib.sha256(text).hexdigest()}.json"
     private = path.with_suffix(".new")
     private.write_bytes(text)
     private.rename(path)
     session.log(f"evidence: {result} {path}")
+
+
+def _canonical(statement: dict[str, Any]) -> bytes:
+    compact = (",", ":")
+    text = json.dumps(statement, sort_keys=True, separators=compact, ensure_ascii=False)
+    return text.encode()
 
 
 def _inputs() -> Iterator[dict[str, Any]]:

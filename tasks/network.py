@@ -16,12 +16,12 @@ import ipaddress
 import sys
 
 _ADDRESSED = {"socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind"}
-_LOOKUPS = {"socket.getaddrinfo", "socket.gethostbyname"}
+_LOOKUPS = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
 
 
 def _is_local(host):
     host = host.decode() if isinstance(host, bytes) else host
-    if host in (None, "", "localhost"):
+    if host in (None, "localhost"):
         return True
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
@@ -32,6 +32,8 @@ def _is_local(host):
 def _guard(event, arguments):
     if event in _LOOKUPS:
         host = arguments[0]
+    elif event == "socket.getnameinfo":
+        host = arguments[0][0]
     elif event in _ADDRESSED and isinstance(arguments[1], tuple):
         host = arguments[1][0]
     else:

@@ -39,10 +39,24 @@ def _refuse_floats(value: Any) -> None:
 def parse(data: bytes) -> Any:
     """The JSON value in `data`.
 
-    Raises ValueError for anything else, and for a key that stands twice in an object:
-    two readers could take different ones of the two.
+    Raises ValueError for anything else, for a float, and for a key that stands twice in
+    an object: two readers could take different ones of the two.
     """
-    return json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_float=_no_float,
+            parse_constant=_no_float,
+        )
+        canonical(value)  # raises for half a character, as in "\\ud800"
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def _no_float(text: str) -> None:
+    raise ValueError(f"{text} is a float: a decimal string was expected")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ required, and its type is what pyproject.toml must hold.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -103,7 +104,7 @@ def read(root: Path) -> Config:
 
 def _checked(config: Config) -> Config:
     """`config` itself, if its values make sense together."""
-    if not config.name.replace("-", "").replace("_", "").isalnum():
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", config.name):
         raise _wrong("tool.interlock.name", "letters, digits, - and _", config.name)
     for key in ("path", "weights", "golden"):
         value = getattr(config, key)

@@ -27,8 +27,9 @@ from interlock.source import Source, inspect
 def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
     """Judge the model of the checkout at `folder`; the report goes to `out`.
 
-    `data` replaces the data set that pyproject.toml names; a file is one from here. Raises BadConfiguration
-    where there is nothing to judge by, and CheckBroken when the check itself fails.
+    `data` replaces the data set that pyproject.toml names; a file is one from here.
+    Raises BadConfiguration where there is nothing to judge by, and CheckBroken when the
+    check itself fails.
     """
     source = inspect(folder)
     config = configuration.read(source.root)

@@ -87,12 +87,17 @@ class Schema:
 
 def _as_type(values: Any, kind: str) -> Array:
     """`values` as an array of `kind`; a string never becomes a number by accident."""
-    array = np.asarray(values)
+    # A list becomes objects first: NumPy would make strings of a number among strings.
+    plain = isinstance(values, (list, tuple))
+    array: Array = np.asarray(values, dtype=object if plain else None)
     if array.dtype == object:
         array = _from_objects(array, kind)
     if array.size and array.dtype.kind not in _KINDS[kind]:
         raise TypeError(f"{array.dtype} is not {kind}")
-    return array.astype(TYPES[kind])
+    typed: Array = array.astype(TYPES[kind])
+    if kind == "integer" and not np.array_equal(typed, array):
+        raise OverflowError("beyond 64 bits")
+    return typed
 
 
 def _from_objects(array: Array, kind: str) -> Array:
@@ -106,12 +111,12 @@ def _from_objects(array: Array, kind: str) -> Array:
 
 
 def _first_misfit(values: Any, kind: str, first: int) -> str:
-    for row, value in enumerate(values):
+    for row, value in enumerate(values if np.iterable(values) else ()):
         try:
             _as_type([value], kind)
         except (TypeError, ValueError, OverflowError):
             return f"row {first + row}: {value!r}"
-    return f"{type(values).__name__} as a whole"
+    return f"{type(values).__name__} that is no column of such values"
 
 
 @dataclass(frozen=True)
@@ -133,12 +138,12 @@ class Model:
         rows = len(next(iter(batch.values()), ()))
         try:
             answer = self.call(self.loaded, batch)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._raised(batch, rows, first, error) from error
         return _checked(answer, rows, first)
 
     def _raised(
-        self, batch: Batch, rows: int, first: int, error: Exception
+        self, batch: Batch, rows: int, first: int, error: BaseException
     ) -> CheckBroken:
         row = self._culprit(batch, 0, rows)
         where = f"on all {rows} rows" if row is None else f"at row {first + row}"
@@ -161,15 +166,17 @@ class Model:
     def _raises(self, batch: Batch, start: int, end: int) -> bool:
         try:
             self.call(self.loaded, {k: v[start:end] for k, v in batch.items()})
-        except Exception:
+        except (Exception, SystemExit):
             return True
         return False
 
 
 def _checked(answer: Any, rows: int, first: int) -> Array:
     try:
+        if np.asarray(answer).dtype.kind not in "fiubO":
+            raise TypeError(f"values of type {np.asarray(answer).dtype}")
         array = np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CheckBroken(
             f"predict to return {rows} numbers", str(error), "return a float array"
         ) from None
@@ -219,6 +226,8 @@ def _import_from(folder: Path) -> None:
 
     sys.path_hooks.insert(0, finder)
     sys.path.insert(0, root)
+    for known in [path for path in sys.path_importer_cache if path.startswith(root)]:
+        del sys.path_importer_cache[known]
     importlib.invalidate_caches()
 
 
@@ -230,17 +239,24 @@ def entry_point(reference: str) -> Callable[..., Any]:
     module_name, _, name = reference.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # importing runs the module, which may raise anything
         raise BadConfiguration(
             f"{reference!r} to name a function, as module:function",
             f"{type(error).__name__}: {error}",
-            "correct the name in [tool.interlock], or install what the module imports",
+            _import_advice(error, module_name),
         ) from error
     if not callable(function):
         raise BadConfiguration(
             f"{reference!r} to name a function", repr(function), "name a function"
         )
     return function  # type: ignore[no-any-return]
+
+
+def _import_advice(error: Exception, module_name: str) -> str:
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing and missing.partition(".")[0] != module_name.partition(".")[0]:
+        return f"add what provides {missing} to the serve group, then: nox -s lock"
+    return "correct the name in [tool.interlock], or mend the module"
 
 
 def load_folder(folder: Path, contract: Mapping[str, Any]) -> Model:
@@ -252,6 +268,8 @@ def load_folder(folder: Path, contract: Mapping[str, Any]) -> Model:
     folder = folder.resolve()
     _import_from(folder)
     load, predict = (entry_point(contract[key]) for key in ("load", "predict"))
+    for reference in (contract["load"], contract["predict"]):
+        _refuse_stranger(folder, reference.partition(":")[0])
     try:
         loaded = load(folder)
     except Exception as error:
@@ -263,9 +281,32 @@ def load_folder(folder: Path, contract: Mapping[str, Any]) -> Model:
     return Model(Schema(contract["input"], contract["output"]), loaded, predict)
 
 
+def _refuse_stranger(folder: Path, module_name: str) -> None:
+    """Refuse a module that the version has, but that came from somewhere else."""
+    top = module_name.partition(".")[0]
+    own = (folder / top).exists() or (folder / f"{top}.py").exists()
+    origin = getattr(sys.modules[module_name], "__file__", None)
+    if own and not (origin and Path(origin).is_relative_to(folder)):
+        raise CheckBroken(
+            f"{module_name} from {folder}",
+            f"another, imported before, from {origin}",
+            "load one version a process, before other modules of that name",
+        )
+
+
 def golden_examples(path: Path) -> tuple[dict[str, list[Any]], Sequence[float]]:
-    """The golden inputs as columns, and the outputs expected of them."""
-    examples = json.loads(path.read_text("utf-8"))["examples"]
-    names = examples[0]["input"]
-    columns = {name: [e["input"][name] for e in examples] for name in names}
-    return columns, [float(e["output"]) for e in examples]
+    """The golden inputs as columns, and the outputs expected of them.
+
+    Raises BadConfiguration for a file of another form.
+    """
+    try:
+        examples = json.loads(path.read_text("utf-8"))["examples"]
+        names = examples[0]["input"]
+        columns = {name: [e["input"][name] for e in examples] for name in names}
+        return columns, [float(e["output"]) for e in examples]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BadConfiguration(
+            'golden examples as {"examples": [{"input": {...}, "output": 0.5}, ...]}',
+            f"{type(error).__name__}: {error}",
+            f"correct {path.name}",
+        ) from None

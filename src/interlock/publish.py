@@ -73,7 +73,7 @@ def _publish(source: Source, files: Path, channel: str, reason: str) -> Publishe
     if not is_published(registry, manifest):
         demands = registry.trust.demands(channel)
         require(newest(evidence), demands, manifest, datetime.now(UTC))
-        check_address(source.root / FOLDER, manifest)
+        check_address(source.root / FOLDER, evidence, manifest)
         sent = send(registry, manifest, files / config.path)
     new = registry.add_version(manifest, key)
     moved = promote(registry, manifest, channel, evidence, key, reason)

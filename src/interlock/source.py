@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,23 +27,51 @@ def inspect(folder: Path) -> Source:
 
     Raises BadConfiguration where there is no Git repository, or no commit in it.
     """
-    root = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
+    root = Path(_git(folder, "rev-parse", "--show-toplevel").removesuffix("\n"))
     commit, tree = _git(root, "rev-parse", "HEAD", "HEAD^{tree}").split()
-    status = _git(root, "status", "--porcelain", "-z", "--untracked-files=all")
-    changed = tuple(line[3:] for line in status.split("\0") if line[2:3] == " ")
+    status = _git(
+        *(root, "status", "--porcelain", "-z", "--no-renames"), "--untracked-files=all"
+    )
+    changed = tuple(line[3:] for line in status.split("\0")[:-1])
     return Source(root, commit, tree, changed)
 
 
 def export(source: Source, folder: Path) -> None:
-    """Write the files of the commit into `folder`, as a checkout would.
+    """Write the files of the commit into `folder`, byte for byte.
 
     What is published is read from here: never from the working tree, where a file may
-    differ from the commit without Git saying so (`--assume-unchanged`).
+    differ from the commit without Git saying so (`--assume-unchanged`), and through no
+    filter or line-ending rule, which this machine may have set differently.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        index = {"GIT_INDEX_FILE": os.path.join(scratch, "index")}
-        _git(source.root, "read-tree", source.commit, **index)
-        _git(source.root, "checkout-index", "-a", f"--prefix={folder}/", **index)
+    listing = _git(source.root, "ls-tree", "-r", "-z", "--full-tree", source.commit)
+    command = ("git", "cat-file", "--batch")
+    with subprocess.Popen(
+        command,
+        cwd=source.root,
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as git:
+        for line in listing.split("\0")[:-1]:
+            (mode, kind, blob), name = line.split("\t")[0].split(), line.split("\t")[1]
+            if kind == "blob":
+                _write(folder / name, mode, _blob(git, blob))
+
+
+def _blob(git: subprocess.Popen[bytes], blob: str) -> bytes:
+    assert git.stdin and git.stdout
+    git.stdin.write(blob.encode() + b"\n")
+    git.stdin.flush()
+    size = int(git.stdout.readline().split()[2])
+    return git.stdout.read(size + 1)[:size]
+
+
+def _write(path: Path, mode: str, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if mode == "120000":
+        path.symlink_to(os.fsdecode(data))
+    else:
+        path.write_bytes(data)
 
 
 def refuse_dirty(source: Source) -> None:
@@ -68,21 +95,23 @@ def actor() -> str:
         return os.environ.get("USER", "unknown")
 
 
-def _git(folder: Path, *arguments: str, **extra: str) -> str:
-    # A hook's GIT_DIR would point at another repository than `folder`'s.
-    kept = {k: v for k, v in os.environ.items() if not _redirects(k)}
+def _git(folder: Path, *arguments: str) -> str:
     try:
         return subprocess.run(
             ("git", *arguments),
             cwd=folder,
-            env=kept | extra,
+            env=_environment(),
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             check=True,
         ).stdout
     except FileNotFoundError:
+        there = folder.is_dir()
         raise BadConfiguration(
-            "git to be installed", "no git", "install Git 2.30 or newer"
+            "git to be installed" if there else f"a folder {folder}",
+            "no git" if there else "no such folder",
+            "install Git 2.30 or newer" if there else "correct the path",
         ) from None
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
@@ -93,5 +122,11 @@ def _git(folder: Path, *arguments: str, **extra: str) -> str:
         ) from None
 
 
-def _redirects(variable: str) -> bool:
-    return variable in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+def _environment() -> dict[str, str]:
+    """This environment, without what makes Git look elsewhere or see other objects."""
+    kept = {k: v for k, v in os.environ.items() if k not in _REDIRECTS}
+    return kept | {"GIT_NO_REPLACE_OBJECTS": "1"}
+
+
+_REDIRECTS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"}
+_REDIRECTS |= {"GIT_PREFIX", "GIT_COMMON_DIR", "GIT_ALTERNATE_OBJECT_DIRECTORIES"}

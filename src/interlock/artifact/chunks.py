@@ -52,6 +52,8 @@ def write(file: File, folder: Path, fetch: Callable[[str], bytes]) -> None:
             data = fetch(chunk)
             whole.update(data)
             size += len(data)
+            if size > file.size:  # stop before a wrong record fills the disk
+                break
             out.write(data)
         out.flush()
         os.fsync(out.fileno())

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,6 +19,7 @@ from interlock.errors import VerificationFailed
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 GIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 RESERVED = ".interlock"  # where a pulled version keeps its records
 
 
@@ -84,17 +86,22 @@ class Manifest:
         field, a digest of another form, or a path that leads out of the folder.
         """
         try:
+            files = _files(value["files"])
+            if value["golden"] not in [file.path for file in files]:
+                raise ValueError(
+                    f"golden examples {value['golden']!r} that are no file"
+                )
             return cls(
-                name=str(value["name"]),
-                commit=_match(GIT, value["source"]["gitCommit"]),
-                tree=_match(GIT, value["source"]["gitTree"]),
-                lock=_match(SHA256, value["lock"]["sha256"]),
-                weights=_match(SHA256, value["weights"]["dirHash"]),
-                contract=dict(value["contract"]),
-                golden=str(value["golden"]),
-                files=_files(value["files"]),
+                name=match(NAME, value["name"]),
+                commit=match(GIT, value["source"]["gitCommit"]),
+                tree=match(GIT, value["source"]["gitTree"]),
+                lock=match(SHA256, value["lock"]["sha256"]),
+                weights=match(SHA256, value["weights"]["dirHash"]),
+                contract=_contract(value["contract"]),
+                golden=value["golden"],
+                files=files,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise VerificationFailed(
                 "a manifest as docs/formats.md describes it",
                 f"{type(error).__name__}: {error}",
@@ -113,25 +120,38 @@ def dir_hash(files: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
+def _contract(value: Any) -> dict[str, Any]:
+    strings = (value["load"], value["predict"], value["output"], *value["input"])
+    if not all(isinstance(text, str) for text in (*strings, *value["input"].values())):
+        raise ValueError(f"contract {value!r}")
+    canonical(value)
+    return {**value}
+
+
 def _files(values: Any) -> tuple[File, ...]:
     files = tuple(map(_file, values))
-    paths = [file.path for file in files]
-    if paths != sorted(set(paths)):
-        raise ValueError("files are not sorted, or one is listed twice")
-    folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
-    if clash := folders & set(paths):
-        raise ValueError(f"{min(clash)!r} is a file and a folder")
-    if len({path.casefold() for path in paths}) != len(paths):
-        raise ValueError("two paths differ in case only")
+    check_paths([file.path for file in files])
     return files
 
 
+def check_paths(paths: Sequence[str]) -> None:
+    """Raise ValueError for paths that not every system can hold together."""
+    if [*paths] != sorted(set(paths)):
+        raise ValueError("files are not sorted, or one is listed twice")
+    alike = [path.casefold() for path in paths]  # as macOS and Windows see them
+    folders = {str(parent) for path in alike for parent in PurePosixPath(path).parents}
+    if len(set(alike)) != len(alike) or folders & set(alike):
+        raise ValueError("two paths differ in case only, or one is a folder as well")
+
+
 def _file(value: Any) -> File:
-    if type(value["size"]) is not int or value["size"] < 0:
-        raise ValueError(f"size {value['size']!r}")
-    chunks = tuple(_match(SHA256, chunk) for chunk in value["chunks"])
-    digest = _match(SHA256, value["sha256"])
-    return File(safe_path(value["path"]), value["size"], digest, chunks)
+    size, chunks = value["size"], value["chunks"]
+    if type(size) is not int or size < 0 or not isinstance(chunks, list):
+        raise ValueError(f"size {size!r}, chunks {chunks!r}")
+    if bool(size) != bool(chunks):
+        raise ValueError(f"{size} bytes in {len(chunks)} chunks")
+    pieces = tuple(match(SHA256, chunk) for chunk in chunks)
+    return File(safe_path(value["path"]), size, match(SHA256, value["sha256"]), pieces)
 
 
 def safe_path(path: str) -> str:
@@ -143,18 +163,30 @@ def safe_path(path: str) -> str:
     'flights/model.py'
     """
     parts = path.split("/")
-    odd = any(part in ("", ".", "..") or part[-1] in ". " for part in parts)
-    if (
-        odd
-        or parts[0] == RESERVED
-        or not path.isprintable()
-        or re.search(r"[\\:]", path)
-    ):
+    if parts[0].casefold() == RESERVED or any(map(_is_odd, parts)):
         raise ValueError(f"path {path!r}")
     return path
 
 
-def _match(pattern: re.Pattern[str], value: Any) -> str:
+def _is_odd(part: str) -> bool:
+    """Whether some system reads this name in its own way, or cannot hold it."""
+    return (
+        part in ("", ".", "..")
+        or part[-1] in ". "
+        or not part.isprintable()
+        or unicodedata.normalize("NFC", part) != part
+        or len(part.encode()) > 255
+        or bool(_ODD.search(part))
+    )
+
+
+_ODD = re.compile(
+    r'[\\:*?"<>|]|^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)', re.IGNORECASE
+)
+
+
+def match(pattern: re.Pattern[str], value: Any) -> str:
+    """`value` itself, a digest of this form. Raises ValueError otherwise."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise ValueError(f"digest {value!r}")
     return value

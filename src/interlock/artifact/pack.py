@@ -7,7 +7,13 @@ from pathlib import Path
 
 from interlock.artifact.chunks import describe, digest
 from interlock.artifact.formats import check_format
-from interlock.artifact.manifest import File, Manifest, dir_hash, safe_path
+from interlock.artifact.manifest import (
+    File,
+    Manifest,
+    check_paths,
+    dir_hash,
+    safe_path,
+)
 from interlock.config import Config
 from interlock.errors import BadConfiguration
 from interlock.source import LOCK
@@ -22,13 +28,20 @@ def pack(root: Path, config: Config, commit: str, tree: str) -> Manifest:
     Raises BadConfiguration for a file that is missing or not a plain file, and
     VerificationFailed for a format that is not let in.
     """
-    base = root / config.path
+    base = root.resolve() / config.path
     weights = [describe(path, name) for name, path in _below(base, config.weights)]
+    if not weights or not (base / config.weights).is_dir():
+        raise BadConfiguration(
+            f"{config.weights} to be a folder with weights",
+            "no file in it" if (base / config.weights).is_dir() else "a file",
+            "train the model first, or correct weights in [tool.interlock]",
+        )
     named = [*config.code, config.golden]
     others = [
         describe(path, name) for each in named for name, path in _below(base, each)
     ]
     files = {file.path: file for file in (*weights, *others)}
+    _refuse_odd(sorted(files))
     for file in files.values():
         check_format(base / file.path)
     return Manifest(
@@ -51,21 +64,25 @@ def pack(root: Path, config: Config, commit: str, tree: str) -> Manifest:
 def _below(base: Path, name: str) -> Iterator[tuple[str, Path]]:
     """The plain files that `name` stands for: itself, or all those in the folder."""
     path = base / name
-    if path.is_dir() and not path.is_symlink():
-        children = sorted(path.iterdir())
-        for child in (c for c in children if c.name != "__pycache__"):
-            yield from _below(base, f"{name}/{child.name}")
-        return
-    if path.is_symlink() or not path.is_file():
-        found = "a link" if path.is_symlink() else "no such file"
+    if path.resolve() != path or not path.exists():
+        found = "no such file" if not path.exists() else "a link, or a way through one"
         raise BadConfiguration(
             f"{name} to be a plain file", found, "correct [tool.interlock], or add it"
         )
+    if path.is_file():
+        yield name, path
+        return
+    for child in sorted(path.iterdir()):
+        if child.name != "__pycache__":
+            yield from _below(base, f"{name}/{child.name}")
+
+
+def _refuse_odd(names: list[str]) -> None:
     try:
-        yield safe_path(name), path
-    except ValueError:
+        check_paths([safe_path(name) for name in names])
+    except ValueError as error:
         raise BadConfiguration(
-            "file names that mean the same everywhere", repr(name), "rename the file"
+            "file names that every system can hold", str(error), "rename the file"
         ) from None
 
 

@@ -6,7 +6,6 @@ and every way of failing into a refusal.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from securesystemslib.dsse import Envelope
@@ -34,6 +33,9 @@ def unseal(
     """
     try:
         envelope = Envelope.from_dict(parse(data))
+        extra = any(s.unrecognized_fields for s in envelope.signatures.values())
+        if extra or canonical(envelope.to_dict()) != data:
+            raise ValueError("not the one spelling that was stored")
         envelope.verify([*keys], threshold)
     except VerificationError:
         raise VerificationFailed(
@@ -57,7 +59,7 @@ def unseal(
 def payload(data: bytes, predicate_type: str) -> Statement:
     """The statement in an envelope whose signatures are checked elsewhere, or never."""
     try:
-        inner = Envelope.from_dict(json.loads(data)).payload
+        inner = Envelope.from_dict(parse(data)).payload
     except Exception as error:
         raise VerificationFailed(
             "a DSSE envelope", f"{type(error).__name__}: {error}", "do not use it"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from interlock.artifact.manifest import Manifest
+from interlock.artifact.manifest import GIT, SHA256, Manifest, match, safe_path
 from interlock.attest.statement import TEST_RESULT, Statement, moment
 from interlock.errors import EvidenceRefused, VerificationFailed
 
@@ -59,14 +59,16 @@ def from_statement(statement: Statement) -> Evidence:
     """The evidence that a statement with predicate test-result holds."""
     predicate = statement.predicate
     try:
-        entries = {str(e["name"]): e for e in predicate["configuration"]}
+        entries = _by_name(predicate["configuration"])
         uris = {name: str(entry.get("uri", "")) for name, entry in entries.items()}
+        if predicate["result"] not in ("PASSED", "WARNED", "FAILED"):
+            raise ValueError(f"result {predicate['result']!r}")
         return Evidence(
-            session=str(predicate[SESSION]),
-            result=str(predicate["result"]),
-            tree=statement.digest["gitTree"],
-            lock=entries["requirements.lock"]["digest"]["sha256"],
-            weights=entries["weights"]["digest"]["dirHash"],
+            session=safe_path(predicate[SESSION]),
+            result=predicate["result"],
+            tree=match(GIT, statement.digest["gitTree"]),
+            lock=match(SHA256, entries["requirements.lock"]["digest"]["sha256"]),
+            weights=match(SHA256, entries["weights"]["digest"]["dirHash"]),
             fresh=uris["virtualenv"] == FRESH,
             finished=moment(predicate[FINISHED]),
             packages=_packages(uris.values()),
@@ -81,22 +83,34 @@ def from_statement(statement: Statement) -> Evidence:
         ) from None
 
 
+def _by_name(entries: Any) -> dict[str, Mapping[str, Any]]:
+    """The entries of a configuration; one name twice could hide one of the two."""
+    named: dict[str, Any] = {str(entry["name"]): dict(entry) for entry in entries}
+    if not isinstance(entries, list) or len(named) != len(entries):
+        raise ValueError("a configuration that is no list, or names an entry twice")
+    return named
+
+
 def _packages(uris: Iterable[str]) -> dict[str, str]:
     prefix = "pkg:pypi/"
-    pairs = (
-        uri.removeprefix(prefix).split("@") for uri in uris if uri.startswith(prefix)
-    )
-    return {name: version for name, version in pairs}
+    found = [uri.removeprefix(prefix) for uri in uris if uri.startswith(prefix)]
+    packages = {name: version for name, version in (each.split("@") for each in found)}
+    if len(packages) != len(found):
+        raise ValueError("a package stands twice")
+    return packages
 
 
 def _files(entries: Mapping[str, Any]) -> dict[str, str]:
     digests = {name: entry.get("digest", {}) for name, entry in entries.items()}
-    return {name: d["sha256"] for name, d in digests.items() if "sha256" in d}
+    return {n: match(SHA256, d["sha256"]) for n, d in digests.items() if "sha256" in d}
 
 
 def newest(evidence: Iterable[Evidence]) -> dict[str, Evidence]:
-    """The latest evidence of each session: what was found last is what counts."""
-    ordered = sorted(evidence, key=lambda each: each.finished)
+    """The latest evidence of each session: what was found last is what counts.
+
+    Of two in the same second, the one that did not pass.
+    """
+    ordered = sorted(evidence, key=lambda e: (e.finished, e.result != "PASSED"))
     return {each.session: each for each in ordered}
 
 
@@ -124,19 +138,14 @@ def _judge(
     if each is None:
         return [Finding(session, "missing", "evidence that it passed", "none")]
     age = now - each.finished
-    rules = (
-        ("failed", "PASSED", each.result),
-        ("tree", f"of tree {manifest.tree[:12]}", f"of tree {each.tree[:12]}"),
-        ("lock", f"of lock {manifest.lock[:12]}", f"of lock {each.lock[:12]}"),
-        (
-            "weights",
-            f"of weights {manifest.weights[:12]}",
-            f"of weights {each.weights[:12]}",
-        ),
-    )
-    found = [
-        Finding(session, code, want, got) for code, want, got in rules if want != got
-    ]
+    found = []
+    if each.result != "PASSED":
+        found.append(Finding(session, "failed", "PASSED", each.result))
+    for code in ("tree", "lock", "weights"):
+        want, got = getattr(manifest, code), getattr(each, code)
+        if want != got:
+            shown = (f"of {code} {want[:12]}", f"of {code} {got[:12]}")
+            found.append(Finding(session, code, *shown))
     if age > oldest:
         limit = f"at most {_hours(oldest)} old"
         found.append(Finding(session, "stale", limit, f"{_hours(age)} old"))

@@ -56,8 +56,9 @@ class Statement:
                 raise ValueError(f"type and predicate {found}")
             if not isinstance(value["predicate"], dict) or not subject["digest"]:
                 raise ValueError("no predicate, or a subject without a digest")
-            digest = {str(k): str(v) for k, v in subject["digest"].items()}
-            name = str(subject.get("name", ""))
+            digest, name = dict(subject["digest"]), subject.get("name", "")
+            if not all(isinstance(text, str) for text in (name, *digest.values())):
+                raise ValueError("a subject whose name or digest is not a string")
             return cls(name, digest, predicate_type, value["predicate"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise VerificationFailed(

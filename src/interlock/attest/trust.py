@@ -84,13 +84,7 @@ def follow(records: Sequence[bytes]) -> TrustRoot:
     """
     root: TrustRoot | None = None
     for number, record in enumerate(records, start=1):
-        candidate = _read(record)
-        if candidate.sequence != number:
-            raise VerificationFailed(
-                f"root {number}",
-                f"root {candidate.sequence}",
-                "do not use this registry",
-            )
+        candidate = _read(record, number)
         for voucher in (root, candidate):
             if voucher is not None:
                 voucher.open(record, "root", TRUST_ROOT, f"root {number}")
@@ -104,28 +98,32 @@ def follow(records: Sequence[bytes]) -> TrustRoot:
     return root
 
 
-def _read(record: bytes) -> TrustRoot:
-    predicate = payload(record, TRUST_ROOT).predicate
+def _read(record: bytes, number: int) -> TrustRoot:
     try:
-        keys = {
-            keyid: SSlibKey.from_dict(keyid, dict(value))
-            for keyid, value in predicate["keys"].items()
-        }
+        predicate = payload(record, TRUST_ROOT).predicate
+        keys = _keys(predicate["keys"])
+        if type(predicate["sequence"]) is not int or predicate["sequence"] != number:
+            raise ValueError(f"it calls itself root {predicate['sequence']!r}")
         return TrustRoot(
-            sequence=int(predicate["sequence"]),
+            sequence=number,
             roles={name: _role(predicate["roles"][name], keys) for name in ROLES},
-            channels={
-                channel: {s: timedelta(hours=int(h)) for s, h in demands.items()}
-                for channel, demands in predicate["channels"].items()
-            },
+            channels={c: _demands(d) for c, d in predicate["channels"].items()},
             sha256=digest(record),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # whatever a hostile record makes the parsers raise
         raise VerificationFailed(
-            "a trust root as docs/formats.md describes it",
+            f"trust root {number} as docs/formats.md describes it",
             f"{type(error).__name__}: {error}",
-            "do not use this registry",
+            "do not use this registry: its trust root was altered",
         ) from None
+
+
+def _keys(values: Mapping[str, Any]) -> dict[str, Key]:
+    """The keys by their names; one key under two names would count twice."""
+    keys = {n: SSlibKey.from_dict(n, {**value}) for n, value in values.items()}
+    if len({key.keyval["public"] for key in keys.values()}) != len(keys):
+        raise ValueError("a key under two names")
+    return {**keys}
 
 
 def _role(value: Any, keys: Mapping[str, Key]) -> Role:
@@ -133,3 +131,15 @@ def _role(value: Any, keys: Mapping[str, Key]) -> Role:
     if type(threshold) is not int or not 1 <= threshold <= len(set(value["keyids"])):
         raise ValueError(f"threshold {threshold!r}")
     return Role([keys[keyid] for keyid in sorted(set(value["keyids"]))], threshold)
+
+
+def _demands(value: Mapping[str, Any]) -> dict[str, timedelta]:
+    if not value:
+        raise ValueError("a channel that demands nothing")
+    return {session: _hours(age) for session, age in value.items()}
+
+
+def _hours(age: Any) -> timedelta:
+    if type(age) is not int or not 0 < age < 1_000_000:
+        raise ValueError(f"an age of {age!r} hours")
+    return timedelta(hours=age)
