@@ -92,3 +92,35 @@ def test_show_names_everything(published: Project) -> None:
     out = published.run("show", "toy@staging").out
     for word in ("address", "tree", "lock", "weights", "PASSED", "toy/model.py"):
         assert word in out
+
+
+def test_a_name_without_releases_is_a_refusal(published: Project) -> None:
+    """A misspelt name does not look like an empty log."""
+    answer = published.run("log", "toys")
+    assert (answer.code, "'toys'" in answer.err) == (2, True)
+
+
+def test_what_the_system_refuses_is_a_refusal(published: Project) -> None:
+    """A folder that cannot be written: no traceback."""
+    Path("file").write_text("not a folder")
+    for command in (
+        ("pull", "toy@staging", "file/model"),
+        ("smoke", "--out", "file/out"),
+        ("log", "toy", "--registry", "file"),
+    ):
+        answer = published.run(*command)
+        assert answer.code == 2, command
+        assert answer.err.startswith("expected: ")
+
+
+def test_without_the_packages_of_the_evaluation(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A serving host that runs eval is told what is missing."""
+    import sys
+
+    for name in [each for each in sys.modules if each.startswith("interlock.eval")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    answer = project.run("eval")
+    assert (answer.code, "interlock[evaluation]" in answer.err) == (2, True)

@@ -138,3 +138,34 @@ def test_a_rollback_takes_away_what_came_after(log: str, left: str) -> None:
     releases = [_Release(each) for each in log]
     kept = standing(releases)  # type: ignore[arg-type]
     assert "".join(each.address for each in kept) == left
+
+
+def test_what_is_live_stays_live_however_old_its_evidence(
+    published: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quiet project does not turn red by itself."""
+    from datetime import UTC, datetime
+
+    from interlock import promote
+
+    assert published.run("publish").code == 0
+
+    class Later(datetime):
+        """The clock, years on."""
+
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            """The time, years on."""
+            return datetime(2099, 1, 1, tzinfo=UTC)
+
+    monkeypatch.setattr(promote, "datetime", Later)
+    answer = published.run("promote", "staging")
+    assert (answer.code, "as before" in answer.out) == (0, True)
+    assert published.run("promote", "production").code == 6
+
+
+def test_the_night_does_not_hide_a_broken_project(project: Project) -> None:
+    """Only what is not eligible is left alone."""
+    table = project.root / "pyproject.toml"
+    table.write_text(table.read_text("utf-8").replace("predict = ", "predicts = "))
+    assert project.run("promote", "--nightly").code == 2

@@ -223,3 +223,39 @@ def test_the_version_before_stays_until_the_next(project: Project) -> None:
         assert project.run("pull", "toy@staging", "model").code == 0
     kept = [path for path in project.root.iterdir() if path.name.startswith(".model-")]
     assert len(kept) == 2
+
+
+def test_a_commit_without_evidence_is_not_served(published: Project) -> None:
+    """Asked for by its commit, a version needs what every channel demands."""
+    commit = published.git("rev-parse", "HEAD")
+    assert published.run("pull", f"toy@{commit}", "model").code == 0
+    for path in published.registry.glob("evidence/toy/*/unit-*.json"):
+        path.unlink()
+    answer = published.run("pull", f"toy@{commit}", "other-model")
+    assert (answer.code, "passing evidence of unit" in answer.err) == (7, True)
+
+
+def test_the_registry_that_is_named_wins(
+    published: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Over the environment, which wins over the project, over the embedded one."""
+    there = ("--registry", str(published.registry))
+    table = published.root / "pyproject.toml"
+    text = table.read_text("utf-8")
+    nowhere = f'name = "toy"\nregistry = "{tmp_path}/nowhere"'
+    table.write_text(text.replace('name = "toy"', nowhere), "utf-8")
+    assert published.run("log", "toy").code == 2
+    monkeypatch.setenv("INTERLOCK_REGISTRY", str(published.registry))
+    assert published.run("log", "toy").code == 0
+    monkeypatch.setenv("INTERLOCK_REGISTRY", f"{tmp_path}/nowhere")
+    assert published.run("log", "toy").code == 2
+    assert published.run("log", "toy", *there).code == 0
+
+
+def test_two_pulls_of_one_folder_at_once(published: Project) -> None:
+    """Whoever comes second finds the folder complete."""
+    command = [sys.executable, "-m", "interlock.cli", "pull", "toy@staging", "model"]
+    pulls = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(6)]
+    assert [pull.wait() for pull in pulls] == [0] * 6
+    assert published.run("verify", "model").code == 0
+    assert not [*published.root.glob(".model-*.new-*")]

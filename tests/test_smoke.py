@@ -48,7 +48,7 @@ def test_a_file_that_was_not_packed_is_missed(project: Project) -> None:
     code = project.root / "lib/toy/model.py"
     code.write_text("import toy.helper\n" + code.read_text())
     answer = project.run("smoke")
-    assert answer.code == 5
+    assert answer.code == 2
     assert "No module named 'toy.helper'" in answer.err
 
 

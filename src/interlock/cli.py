@@ -1,8 +1,8 @@
 """The command line: one thin function for each command.
 
-Exit codes: 0 done or passed, 2 usage or configuration, 3 rejected by a gate, 4 unknown
-(too few rows), 5 the check itself broke, 6 evidence missing, stale or foreign,
-7 verification failed, 8 conflict.
+Exit codes: 0 done or passed, 2 usage or configuration, 3 rejected by a gate or by
+smoke, 4 unknown (too few rows), 5 the check itself broke, 6 evidence missing, stale or
+foreign, 7 verification failed, 8 conflict.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import argparse
 import json
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock import __version__
-from interlock.errors import Refusal
+from interlock.config import configured_registry
+from interlock.errors import BadConfiguration, Refusal
 from interlock.home import registry_url
 
 if TYPE_CHECKING:
@@ -31,8 +33,9 @@ Reply = tuple[dict[str, Any], str]  # what --json prints, and what people read
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Only a bug in interlock shows a traceback."""
     options = _parser().parse_args(arguments)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
-        values, text = options.run(options)
+        values, text = _run(options)
     except Refusal as refusal:
         _print_refusal(refusal, options.json)
         return refusal.exit_code
@@ -43,12 +46,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _run(options: argparse.Namespace) -> Reply:
+    """The command's reply; what the system refuses is a refusal as well."""
+    try:
+        reply: Reply = options.run(options)
+    except OSError as error:
+        raise BadConfiguration(
+            "files and folders that can be read and written",
+            f"{error.strerror or error}: {error.filename or 'a file'}",
+            "look at the path, who owns it, and the room on the disk",
+        ) from error
+    return reply
+
+
 def _print_refusal(refusal: Refusal, as_json: bool) -> None:
     if as_json:
         lines = {k: getattr(refusal, k) for k in ("expected", "found", "todo")}
         print(json.dumps({"refused": lines, "exit_code": refusal.exit_code}, indent=2))
+    wrapper = textwrap.TextWrapper(80, break_on_hyphens=False)
+    wrapper.subsequent_indent = " " * 10
     for line in str(refusal).splitlines():
-        print(textwrap.fill(line, 80, subsequent_indent=" " * 10), file=sys.stderr)
+        caret = line.strip() == "^"  # it stands below the place that it points at
+        print(line if caret else wrapper.fill(line), file=sys.stderr)
 
 
 def _smoke(options: argparse.Namespace) -> Reply:
@@ -67,8 +86,14 @@ def _smoke(options: argparse.Namespace) -> Reply:
 
 
 def _eval(options: argparse.Namespace) -> Reply:
-    from interlock.evaluate import evaluate, raise_verdict
-
+    try:
+        from interlock.evaluate import evaluate, raise_verdict
+    except ModuleNotFoundError as error:
+        raise BadConfiguration(
+            "what an evaluation needs to be installed",
+            f"no {error.name}",
+            "run nox -s nightly-eval, or install interlock[evaluation]",
+        ) from None
     outcome = evaluate(Path.cwd(), options.out, options.data)
     if not options.json:
         print(*outcome.sentences, sep="\n")
@@ -82,7 +107,6 @@ def _publish(options: argparse.Namespace) -> Reply:
 
     done = publish(Path.cwd(), options.channel, options.reason)
     manifest, release = done.manifest, done.moved.release
-    reference = f"{manifest.name}@{release.channel}"
     lines = [
         (
             f"published {manifest.version} ({done.sent:,} bytes sent)"
@@ -90,10 +114,37 @@ def _publish(options: argparse.Namespace) -> Reply:
             else f"{manifest.version} is published already: nothing to do"
         ),
         _moved_line(release, done.moved.new),
-        f"pull it: {_command()} pull {reference} {manifest.name}-model",
+        f"pull it: {_command()} pull {manifest.name}@{release.channel}"
+        f" {manifest.name}-model",
     ]
-    values = {"version": manifest.version, "address": manifest.address, "new": done.new}
-    return values | {"release": _release_json(release)}, "\n".join(lines)
+    values: dict[str, Any] = {"version": manifest.version, "address": manifest.address}
+    values |= {"new": done.new, "release": _release_json(release)}
+    return values, "\n".join(lines)
+
+
+def _promote(options: argparse.Namespace) -> Reply:
+    from interlock.promote import promote_checkout
+
+    moved = promote_checkout(Path.cwd(), options.channel, options.reason)
+    values = {"release": _release_json(moved.release), "new": moved.new}
+    return values, _moved_line(moved.release, moved.new)
+
+
+def _at_night(run: Callable[[argparse.Namespace], Reply]) -> Callable[..., Reply]:
+    """The command, which with --nightly leaves alone what is not eligible."""
+
+    def run_at_night(options: argparse.Namespace) -> Reply:
+        from interlock.promote import NotEligible, RolledBack
+
+        try:
+            return run(options)
+        except (NotEligible, RolledBack) as refusal:
+            if not options.nightly:
+                raise
+            why = f"expected {refusal.expected}; found {refusal.found}"
+            return {"release": None, "reason": why}, f"nothing promoted: {why}"
+
+    return run_at_night
 
 
 def _moved_line(release: Release, new: bool) -> str:
@@ -109,18 +160,6 @@ def _command() -> str:
     if program.is_absolute() and program.is_relative_to(Path.cwd()):
         return str(program.relative_to(Path.cwd()))
     return "interlock"
-
-
-def _promote(options: argparse.Namespace) -> Reply:
-    from interlock.promote import promote_checkout
-
-    outcome = promote_checkout(
-        Path.cwd(), options.channel, options.reason, options.nightly
-    )
-    if isinstance(outcome, str):
-        return {"release": None, "reason": outcome}, outcome
-    text = _moved_line(outcome.release, outcome.new)
-    return {"release": _release_json(outcome.release), "new": outcome.new}, text
 
 
 def _rollback(options: argparse.Namespace) -> Reply:
@@ -148,7 +187,7 @@ def _verify(options: argparse.Namespace) -> Reply:
     from interlock.pull import verify, verify_registry
 
     if Path(options.what).is_dir():
-        version = verify(Path(options.what), registry_url(options.registry))
+        version = verify(Path(options.what), _url(options))
     else:
         version = verify_registry(_registry(options), options.what)
     text = (
@@ -168,9 +207,14 @@ def _log(options: argparse.Namespace) -> Reply:
         channels = [options.channel]
     releases = [r for c in channels for r in log(registry, options.name, c)]
     releases.sort(key=lambda each: each.released)
-    text = "\n\n".join(map(_log_entry, reversed(releases)))
+    if not releases:
+        raise BadConfiguration(
+            f"the name of a model with a release in {' or '.join(channels)}",
+            repr(options.name),
+            "publish it first: nox -s publish",
+        )
     values = {"releases": [_release_json(release) for release in releases]}
-    return values, text or f"no releases of {options.name} in {registry.store.url}"
+    return values, "\n\n".join(map(_log_entry, reversed(releases)))
 
 
 def _log_entry(release: Release) -> str:
@@ -208,7 +252,12 @@ def _show(options: argparse.Namespace) -> Reply:
 def _registry(options: argparse.Namespace) -> Registry:
     from interlock.registry.access import open_registry
 
-    return open_registry(registry_url(options.registry))
+    return open_registry(_url(options))
+
+
+def _url(options: argparse.Namespace) -> str:
+    """Where the registry is; a project here may name it."""
+    return registry_url(options.registry, configured_registry(Path.cwd()))
 
 
 def _release_json(release: Release) -> dict[str, Any]:
@@ -266,34 +315,41 @@ def _add_checkout_commands(commands: Any) -> None:
     judge.add_argument("--data", default="", help="another data set than the project's")
     out = Path("evaluation")
     judge.add_argument("--out", type=Path, default=out, help="folder for the report")
-    publish = add(commands, "publish", _publish, "publish the commit, on its evidence")
-    publish.add_argument("channel", nargs="?", default="staging", help="(staging)")
+    publish = add(
+        commands, "publish", _at_night(_publish), "publish the commit, on its evidence"
+    )
+    publish.add_argument("channel", nargs="?", default="staging", **_CHANNEL)
     publish.add_argument("--reason", default="", help="why, for the log")
+    publish.add_argument("--nightly", action="store_true", help=_NIGHTLY)
     promote = add(
-        commands, "promote", _promote, "release the published commit to a channel"
+        commands,
+        "promote",
+        _at_night(_promote),
+        "release the published commit to a channel",
     )
-    promote.add_argument(
-        "channel", nargs="?", default="production", help="(production)"
-    )
+    promote.add_argument("channel", nargs="?", default="production", **_CHANNEL)
     promote.add_argument("--reason", default="", help="why, for the log")
-    promote.add_argument(
-        "--nightly",
-        action="store_true",
-        help="do nothing where the commit is not published, or was rolled back from",
-    )
+    promote.add_argument("--nightly", action="store_true", help=_NIGHTLY)
+
+
+_CHANNEL: dict[str, Any] = {
+    "metavar": "CHANNEL",
+    "help": "the channel to release to (%(default)s)",
+}
+_NIGHTLY = "do nothing where nothing is published, or it was rolled back from"
 
 
 def _add_registry_commands(commands: Any) -> None:
     def add(name: str, run: Callable[..., Reply], text: str) -> Any:
         parser = _command_parser(commands, name, run, text)
         parser.add_argument(
-            "--registry", default="", help="a folder (INTERLOCK_REGISTRY, or embedded)"
+            "--registry", default="", help="a folder, in place of INTERLOCK_REGISTRY"
         )
         return parser
 
     pull = add("pull", _pull, "put a version, verified, into a folder")
     pull.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
-    pull.add_argument("folder", type=Path, metavar="DIR")
+    pull.add_argument("folder", type=Path, metavar="DIR", help="the folder to make")
     pull.add_argument(
         "--packages",
         choices=("error", "warn"),
@@ -307,13 +363,11 @@ def _add_registry_commands(commands: Any) -> None:
     show = add("show", _show, "what a version is made of, and its evidence")
     show.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
     log = add("log", _log, "who released what, when, why and on which evidence")
-    log.add_argument("name", metavar="NAME")
-    log.add_argument("channel", nargs="?", metavar="CHANNEL", help="(all of them)")
+    log.add_argument("name", metavar="NAME", help="the name of the model")
+    log.add_argument("channel", nargs="?", metavar="CHANNEL", help="only this channel")
     rollback = add("rollback", _rollback, "release again what was live before")
-    rollback.add_argument("name", metavar="NAME")
-    rollback.add_argument(
-        "channel", nargs="?", default="production", help="(production)"
-    )
+    rollback.add_argument("name", metavar="NAME", help="the name of the model")
+    rollback.add_argument("channel", nargs="?", default="production", **_CHANNEL)
     rollback.add_argument(
         "--to", default="", metavar="COMMIT", help="go back to this one"
     )

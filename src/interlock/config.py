@@ -102,6 +102,16 @@ def read(root: Path) -> Config:
     return _checked(_build(Config, table, "tool.interlock"))
 
 
+def configured_registry(folder: Path) -> str:
+    """The registry that a project in `folder` names; empty where there is none."""
+    if not (folder / "pyproject.toml").is_file():
+        return ""
+    try:
+        return read(folder).registry
+    except BadConfiguration:  # it may be no project of interlock's at all
+        return ""
+
+
 def _checked(config: Config) -> Config:
     """`config` itself, if its values make sense together."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", config.name):

@@ -14,6 +14,7 @@ from interlock import config as configuration
 from interlock.artifact.pack import pack
 from interlock.config import Config
 from interlock.errors import BadConfiguration, Rejected, Unknown
+from interlock.evaluation.gates import Verdict
 from interlock.evaluation.run import Outcome, Version
 from interlock.evaluation.run import evaluate as judge
 from interlock.home import registry_url
@@ -58,7 +59,7 @@ def _candidate(source: Source, config: Config, folder: Path) -> Version:
 def _production(config: Config, folder: Path) -> Version | None:
     """The version in production, pulled; None where nothing was released there yet."""
     try:
-        registry = open_registry(registry_url(config.registry))
+        registry = open_registry(registry_url(configured=config.registry))
     except BadConfiguration:
         return None
     if head(registry, config.name, "production") is None:
@@ -72,9 +73,15 @@ def raise_verdict(outcome: Outcome) -> None:
     """Raise Rejected for FAIL and Unknown for UNKNOWN, with what those gates say."""
     refusals = {"FAIL": Rejected, "UNKNOWN": Unknown}
     if kind := refusals.get(outcome.state):
-        told = [v.sentence for v in outcome.verdicts if v.state == outcome.state]
+        told = [v.sentence for v in outcome.verdicts if _decides(v, outcome.state)]
         found = "; ".join(told) or "no gate that could be judged"
         raise kind("every gate to PASS", found, _advice(outcome.state))
+
+
+def _decides(verdict: Verdict, state: str) -> bool:
+    """Whether a gate made the whole come to `state`."""
+    blocks = state != "UNKNOWN" or verdict.condition.on_unknown == "block"
+    return verdict.state == state and blocks
 
 
 def _advice(state: str) -> str:

@@ -22,10 +22,14 @@ def home() -> Path:
     return Path(os.environ.get("INTERLOCK_HOME") or "~/.interlock").expanduser()
 
 
-def registry_url(configured: str = "") -> str:
-    """Where the registry is: the environment, then the project, then the embedded."""
-    named = os.environ.get("INTERLOCK_REGISTRY") or configured
-    return named or str(home() / "registry")
+def registry_url(named: str = "", configured: str = "") -> str:
+    """Where the registry is.
+
+    What was `named` on the command line or in a call; else INTERLOCK_REGISTRY; else
+    what the project has `configured`; else the embedded one.
+    """
+    url = named or os.environ.get("INTERLOCK_REGISTRY") or configured
+    return url or str(home() / "registry")
 
 
 def note(kind: str, registry: str, *names: str) -> Path:

@@ -18,7 +18,11 @@ def compare_packages(evidence: Iterable[Evidence], packages: Packages) -> None:
     """Refuse, or warn about, packages that are not those the model was judged with."""
     smoke = newest(evidence).get("smoke")
     if smoke is None:
-        return
+        raise VerificationFailed(
+            "evidence of smoke, which says what packages the model was judged with",
+            "none",
+            "publish the commit again",
+        )
     if different := differences(smoke.packages):
         refusal = VerificationFailed(
             "the packages that the model was judged with",

@@ -21,12 +21,20 @@ from interlock import config as configuration
 from interlock.artifact.manifest import Manifest
 from interlock.attest.evidence import Evidence, newest, require
 from interlock.attest.handover import FOLDER, local_evidence
-from interlock.errors import BadConfiguration, Conflict, Refusal
+from interlock.errors import BadConfiguration, Conflict
 from interlock.home import registry_url
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
 from interlock.registry.records import Registry
-from interlock.source import Source, actor, inspect, refuse_dirty
+from interlock.source import actor, inspect, refuse_dirty
+
+
+class NotEligible(BadConfiguration):
+    """Nothing that could be promoted: a night leaves it alone."""
+
+
+class RolledBack(Conflict):
+    """A version that a person went back from: a night leaves it alone."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,11 @@ def promote(
     """
     demands = registry.trust.demands(channel)
     keyed = _attach(registry, manifest, local, key)
-    counted = _counted([*local, *keyed.values()], manifest)
-    accepted = require(counted, demands, manifest, datetime.now(UTC))
     last = head(registry, manifest.name, channel)
     if last and last[0].address == manifest.address:
         return Moved(last[0], new=False)
+    counted = _counted([*local, *keyed.values()], manifest)
+    accepted = require(counted, demands, manifest, datetime.now(UTC))
     if not reason:
         _refuse_rolled_back(registry, manifest, channel)
     keys = [where for where, each in keyed.items() if each in accepted]
@@ -72,46 +80,34 @@ def _counted(evidence: Sequence[Evidence], manifest: Manifest) -> dict[str, Evid
     return newest(evidence) | newest(own)
 
 
-def promote_checkout(
-    folder: Path, channel: str, reason: str, nightly: bool
-) -> Moved | str:
+def promote_checkout(folder: Path, channel: str, reason: str) -> Moved:
     """Release the published version of a checkout's commit, on its evidence.
 
-    With `nightly`, a commit that is not published, was rolled back from or cannot be
-    signed for here is left alone, and the answer says so.
+    Raises NotEligible for a commit that is not published, was rolled back from, or
+    cannot be signed for here.
     """
     source = inspect(folder)
-    try:
-        registry, manifest, key = _eligible(source)
-    except BadConfiguration as refusal:
-        return _left_alone(nightly, refusal)
-    evidence = local_evidence(source.root / FOLDER)
-    try:
-        return promote(registry, manifest, channel, evidence, key, reason)
-    except Conflict as refusal:
-        return _left_alone(nightly, refusal)
-
-
-def _eligible(source: Source) -> tuple[Registry, Manifest, Signer]:
-    """The published version of a clean checkout, and the key to release it with."""
-    refuse_dirty(source)
     config = configuration.read(source.root)
-    registry = open_registry(registry_url(config.registry))
     try:
-        manifest = registry.version(config.name, source.commit)
+        refuse_dirty(source)
+        registry = open_registry(registry_url(configured=config.registry))
+        manifest = _published(registry, config.name, source.commit)
+        key = signer(registry)
+    except BadConfiguration as refusal:
+        raise NotEligible(refusal.expected, refusal.found, refusal.todo) from None
+    evidence = local_evidence(source.root / FOLDER)
+    return promote(registry, manifest, channel, evidence, key, reason)
+
+
+def _published(registry: Registry, name: str, commit: str) -> Manifest:
+    try:
+        return registry.version(name, commit)
     except KeyError:
         raise BadConfiguration(
             "a published commit",
-            f"{config.name}@{source.commit[:12]} is not in {registry.store.url}",
+            f"{name}@{commit[:12]} is not in {registry.store.url}",
             "publish it first: nox -s publish",
         ) from None
-    return registry, manifest, signer(registry)
-
-
-def _left_alone(nightly: bool, refusal: Refusal) -> str:
-    if not nightly:
-        raise refusal
-    return f"nothing promoted: expected {refusal.expected}; found {refusal.found}"
 
 
 def _append(
@@ -146,7 +142,7 @@ def _refuse_rolled_back(registry: Registry, manifest: Manifest, channel: str) ->
     was_live = any(release.address == manifest.address for release in releases)
     if was_live and manifest.address not in [r.address for r in standing(releases)]:
         last = releases[-1]
-        raise Conflict(
+        raise RolledBack(
             f"a version that was not rolled back from in {channel}",
             f"{last.actor} went back to {last.commit[:12]}: {last.reason}",
             "publish a new commit, or say why it may return: --reason '...'",

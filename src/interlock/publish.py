@@ -65,7 +65,7 @@ def publish(folder: Path, channel: str, reason: str = "") -> Published:
 def _publish(source: Source, files: Path, channel: str, reason: str) -> Published:
     config = configuration.read(files)
     manifest = pack(files, config, source.commit, source.tree)
-    registry = open_or_make(registry_url(config.registry))
+    registry = open_or_make(registry_url(configured=config.registry))
     key = signer(registry)
     evidence = local_evidence(source.root / FOLDER)
     check_locked(evidence, (files / LOCK).read_text("utf-8"))

@@ -73,7 +73,9 @@ def smoke(folder: Path) -> Smoked:
         _, expected = golden_examples(unpacked / manifest.golden)
     worst = _compare(answer.outputs, expected, config.smoke.tolerance)
     _check_latency(answer.milliseconds, config.smoke.latency_ms)
-    production = _compare_with_production(registry_url(config.registry), manifest)
+    production = _compare_with_production(
+        registry_url(configured=config.registry), manifest
+    )
     return Smoked(
         address=manifest.address,
         files=len(manifest.files),
@@ -111,9 +113,12 @@ def _ask(unpacked: Path, manifest: Manifest) -> Answer:
             f"its process ended with exit code {run.returncode}: {last}",
             "load the model in the serve virtualenv by hand to see more",
         ) from None
-    if "refusal" in reply:
-        raise CheckBroken(*reply["refusal"])
+    if "refused" in reply:
+        raise _REFUSALS[reply["refused"]](*reply["lines"])
     return Answer(**reply)
+
+
+_REFUSALS = {kind.__name__: kind for kind in (BadConfiguration, CheckBroken)}
 
 
 def _compare(
@@ -122,9 +127,10 @@ def _compare(
     errors = [abs(a - b) for a, b in zip(outputs, expected, strict=True)]
     worst = max(range(len(errors)), key=errors.__getitem__)
     if not errors[worst] <= tolerance:
+        off = sum(not error <= tolerance for error in errors)
         raise Rejected(
             f"golden example {worst} to give {expected[worst]:g} within {tolerance:g}",
-            f"{outputs[worst]:g}, and {sum(e > tolerance for e in errors)} are off",
+            f"{outputs[worst]:g}; {off} of {len(errors)} are off",
             "if the change is meant, write the golden examples anew, for review",
         )
     return errors[worst]
@@ -196,7 +202,8 @@ def _main(folder: str, request: str) -> None:
     try:
         reply = asdict(_answer(Path(folder), json.loads(request)))
     except (BadConfiguration, CheckBroken) as error:
-        reply = {"refusal": (error.expected, error.found, error.todo)}
+        lines = (error.expected, error.found, error.todo)
+        reply = {"refused": type(error).__name__, "lines": lines}
     print("\n" + json.dumps(reply))
 
 

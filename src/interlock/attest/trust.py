@@ -52,6 +52,10 @@ class TrustRoot:
         keys, threshold = self.roles[role].keys, self.roles[role].threshold
         return unseal(data, predicate_type, keys, threshold, what)
 
+    def least(self) -> set[str]:
+        """The sessions whose evidence every channel demands."""
+        return set.intersection(*(set(demands) for demands in self.channels.values()))
+
     def demands(self, channel: str) -> Mapping[str, timedelta]:
         """The sessions whose evidence `channel` demands, and how old it may be."""
         if channel not in self.channels:
@@ -104,6 +108,8 @@ def _read(record: bytes, number: int) -> TrustRoot:
         keys = _keys(predicate["keys"])
         if type(predicate["sequence"]) is not int or predicate["sequence"] != number:
             raise ValueError(f"it calls itself root {predicate['sequence']!r}")
+        if not predicate["channels"]:
+            raise ValueError("no channel")
         return TrustRoot(
             sequence=number,
             roles={name: _role(predicate["roles"][name], keys) for name in ROLES},

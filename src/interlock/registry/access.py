@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner, Signer
 
 from interlock.artifact.chunks import digest
@@ -55,11 +56,11 @@ def known_trust(url: str) -> TrustRoot:
 
 
 def open_or_make(url: str) -> Registry:
-    """The registry at `url`; an empty folder becomes one, with this machine's key."""
+    """The registry at `url`; an empty place becomes one, kept by the key that signs."""
     store = open_store(url)
     if not any(store.keys("root/")):
-        signer = _own_signer(make=True)
-        store.create(_FIRST, seal(first_root(signer.public_key), signer))
+        own = _from_file(_named_file()) if _uri() else _own_signer(make=True)
+        store.create(_FIRST, seal(first_root(own.public_key), own))
     return open_registry(url)
 
 
@@ -80,11 +81,25 @@ def signer(registry: Registry) -> Signer:
     return found
 
 
+def _named_file() -> Path:
+    """The file that INTERLOCK_KEY names; a new root is made with a key in a file."""
+    scheme, _, path = _uri().partition(":")
+    if scheme != "file2":
+        raise BadConfiguration(
+            "a registry with a trust root, or INTERLOCK_KEY=file2:/path to make one",
+            f"no root yet, and INTERLOCK_KEY={_uri()}",
+            "make the first root with a key in a file",
+        )
+    return Path(path)
+
+
 def _uri() -> str:
     return os.environ.get("INTERLOCK_KEY", "")
 
 
 def _signer_from_uri(registry: Registry) -> Signer:
+    if _uri().startswith("file2:"):
+        return _from_file(_named_file())
     reasons = []
     for key in registry.trust.roles["release"].keys:
         try:
@@ -102,17 +117,18 @@ def _own_signer(*, make: bool) -> CryptoSigner:
     path = home() / "key.pem"
     if make and not path.exists():
         _make_key(path)
+    return _from_file(path)
+
+
+def _from_file(path: Path) -> CryptoSigner:
     try:
-        pem = path.read_bytes()
+        private = load_pem_private_key(path.read_bytes(), None)
+        return CryptoSigner(private)
     except FileNotFoundError:
         raise BadConfiguration(
             "a key to sign with", f"none at {path}", "set INTERLOCK_KEY to a key URI"
         ) from None
-    try:
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-        return CryptoSigner(load_pem_private_key(pem, None))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise BadConfiguration(
             f"a private key in {path}", str(error), "restore it from a copy"
         ) from None
@@ -139,12 +155,15 @@ def _pin(url: str, records: Sequence[bytes]) -> None:
     """Remember the roots of a registry; refuse another first one, and fewer of them."""
     folder = note("roots", url)
     seen = [path.read_bytes() for path in sorted(folder.glob("[0-9]*.json"))]
-    expected = os.environ.get("INTERLOCK_ROOT") or (digest(seen[0]) if seen else "")
+    given = os.environ.get("INTERLOCK_ROOT")
+    expected = given or (digest(seen[0]) if seen else "")
     if expected and expected != digest(records[0]):
+        source = "INTERLOCK_ROOT says" if given else "this machine has seen"
+        place = "correct INTERLOCK_ROOT" if given else f"remove {folder}"
         raise VerificationFailed(
-            f"trust root {expected[:12]} of {url}, as this machine knows it",
+            f"trust root {expected[:12]} of {url}, as {source}",
             f"trust root {digest(records[0])[:12]}",
-            f"find out who replaced the registry; if it was you, remove {folder}",
+            f"find out who replaced the registry; if it was you, {place}",
         )
     if len(records) < len(seen):
         raise VerificationFailed(

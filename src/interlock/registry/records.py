@@ -136,9 +136,10 @@ def find_commit(registry: Registry, name: str, prefix: str) -> str:
     matches = [commit for commit in registry.commits(name) if commit.startswith(prefix)]
     if len(matches) != 1:
         found = f"{len(matches)} that start with {prefix!r}" if matches else "none"
+        channels = ", ".join(registry.trust.channels)
         raise BadConfiguration(
-            f"one published version {name}@{prefix}",
+            f"a channel ({channels}) or one published commit, {name}@{prefix}",
             found,
-            f"list them with: interlock log {name}",
+            f"see what there is with: interlock log {name}",
         )
     return matches[0]

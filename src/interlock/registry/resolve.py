@@ -71,7 +71,10 @@ def _assemble(
     records = {each: read_required(registry.store, each) for each in keys}
     evidence = tuple(registry.open_evidence(k, data) for k, data in records.items())
     if release:
-        _check_release(registry, release, manifest, records, evidence)
+        _check_release(registry, release, manifest, records)
+    ref = release.channel if release else ""
+    demanded = registry.trust.demands(ref) if ref else registry.trust.least()
+    _check_evidence(manifest, evidence, set(demanded))
     return Version(manifest, evidence, release, {**version, **released, **records})
 
 
@@ -80,7 +83,6 @@ def _check_release(
     release: Release,
     manifest: Manifest,
     records: Mapping[str, bytes],
-    evidence: Iterable[Evidence],
 ) -> None:
     """Refuse a release whose records are not the ones that it was made on."""
     digests = {key: digest(data) for key, data in records.items()}
@@ -90,15 +92,21 @@ def _check_release(
             "others under their names",
             "restore the registry from a copy",
         )
+
+
+def _check_evidence(
+    manifest: Manifest, evidence: Iterable[Evidence], demanded: set[str]
+) -> None:
+    """Refuse a version without passing evidence of each session that is demanded."""
+    about = (manifest.tree, manifest.lock, manifest.weights)
     passed = {
         each.session
         for each in evidence
-        if (each.result, each.tree, each.lock, each.weights)
-        == ("PASSED", manifest.tree, manifest.lock, manifest.weights)
+        if each.result == "PASSED" and (each.tree, each.lock, each.weights) == about
     }
-    if missing := registry.trust.demands(release.channel).keys() - passed:
+    if missing := demanded - passed:
         raise VerificationFailed(
-            f"passing evidence of {', '.join(sorted(missing))} behind the release",
-            "none about this version",
-            "roll back, and find out who released it without",
+            f"passing evidence of {', '.join(sorted(missing))} about {manifest.short}",
+            "none in the registry",
+            "publish the commit again; until then it is not to be served",
         )
