@@ -22,7 +22,9 @@ SESSIONS = {"lint", "unit", "smoke", "nightly-eval", "publish"}
 @cache
 def _nox() -> tuple[dict[str, Any], ...]:
     command = (sys.executable, "-m", "nox", "--list-sessions", "--json", "-s", "lock")
-    run = subprocess.run((*command, *SESSIONS), cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run(
+        (*command, *SESSIONS), cwd=ROOT, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr
     return tuple(json.loads(run.stdout))
 
