@@ -14,6 +14,7 @@ SAME_EVERYWHERE = {
     "LC_ALL": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
     "PYTEST_ADDOPTS": "",
+    "PYTHONDONTWRITEBYTECODE": "",  # the tests start many processes
 }
 
 

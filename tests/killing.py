@@ -1,6 +1,6 @@
 """Run an interlock command that is killed at every step that touches the disk.
 
-    python killing.py WHAT-TO-VERIFY COMMAND...
+    python killing.py EVERY WHAT-TO-VERIFY COMMAND...
 
 Each attempt begins from the current folder and its home as they are at first. A child
 process kills itself (SIGKILL) just before its Nth call of a function that changes the
@@ -59,12 +59,15 @@ def killed_at(point: int, arguments: list[str]) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def attempts(what: str, arguments: list[str]) -> Iterator[dict[str, Any]]:
-    """What a reader saw after each kill, and how the second run ended."""
+def attempts(every: int, what: str, arguments: list[str]) -> Iterator[dict[str, Any]]:
+    """What a reader saw after each kill, and how the second run ended.
+
+    Every step, or every second, third, ...; the last attempt is never killed.
+    """
     here = Path.cwd().parent
     begun = here.with_name(f"{here.name}-begun")
     shutil.copytree(here, begun, symlinks=True)
-    for point in itertools.count():
+    for point in itertools.count(0, every):
         shutil.rmtree(here)
         shutil.copytree(begun, here, symlinks=True)
         os.chdir(here / "project")
@@ -81,4 +84,4 @@ def leftovers() -> list[str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps([*attempts(sys.argv[1], sys.argv[2:])]))
+    print(json.dumps([*attempts(int(sys.argv[1]), sys.argv[2], sys.argv[3:])]))

@@ -56,7 +56,7 @@ def test_the_spelling_is_the_documented_one(value: Any) -> None:
     assert canonical(value) == spelled(value).encode()
 
 
-@given(st.dictionaries(TEXT, VALUES, min_size=2, max_size=6), st.randoms())
+@given(st.dictionaries(TEXT, VALUES, min_size=2, max_size=4), st.randoms())
 def test_the_order_of_keys_does_not_matter(value: dict[str, Any], random: Any) -> None:
     """Whoever filled the object in another order has the same bytes."""
     keys = [*value]
@@ -134,7 +134,6 @@ def test_what_is_not_json_is_refused(data: bytes) -> None:
         parse(data)
 
 
-@pytest.mark.xfail(reason="bug: parse lets Python's own NaN and Infinity through")
 @pytest.mark.parametrize("data", [b"NaN", b"[Infinity]", b'{"a":-Infinity}'], ids=ascii)
 def test_numbers_that_json_does_not_have_are_refused(data: bytes) -> None:
     """NaN and Infinity are Python's, not JSON's: other readers fail on them."""
@@ -142,9 +141,12 @@ def test_numbers_that_json_does_not_have_are_refused(data: bytes) -> None:
         parse(data)
 
 
-@pytest.mark.xfail(reason="bug: parse reads what canonical refuses to write")
 @pytest.mark.parametrize(
-    "data", [b"1.5", b"[1e400]", b'{"a":1.0}', b'"\\ud800"'], ids=ascii
+    "data",
+    [
+        *(b"1.5", b"[1e400]", b'{"a":1.0}', b'"\\ud800"'),
+    ],
+    ids=ascii,
 )
 def test_all_that_is_read_can_be_written(data: bytes) -> None:
     """A record with a float or half a character is refused on reading, not later."""
@@ -152,7 +154,6 @@ def test_all_that_is_read_can_be_written(data: bytes) -> None:
         parse(data)
 
 
-@pytest.mark.xfail(reason="bug: a RecursionError escapes where ValueError is promised")
 @pytest.mark.parametrize("data", [b"[" * 100_000, b'{"a":' * 100_000], ids=["[", "{"])
 def test_bottomless_nesting_is_refused(data: bytes) -> None:
     """A hostile record is a ValueError, which its readers turn into a refusal."""

@@ -132,6 +132,7 @@ BAD: list[tuple[Any, str]] = [
     (GOOD | {"name": "a/b"}, "tool.interlock.name"),
     (GOOD | {"name": ".."}, "tool.interlock.name"),
     (GOOD | {"name": "a b"}, "tool.interlock.name"),
+    (GOOD | {"name": "modèle"}, "tool.interlock.name"),
     (GOOD | {"code": "toy/model.py"}, "tool.interlock.code"),
     (GOOD | {"code": ["toy/model.py", 1]}, "tool.interlock.code[1]"),
     (GOOD | {"weights": "/etc"}, "tool.interlock.weights"),
@@ -162,6 +163,9 @@ BAD: list[tuple[Any, str]] = [
     (judged(uses=1.5), "tool.interlock.evaluation.uses"),
     (judged(uses=True), "tool.interlock.evaluation.uses"),
     (judged(batch_rows="many"), "tool.interlock.evaluation.batch_rows"),
+    (judged(batch_rows=0), "tool.interlock.evaluation.batch_rows"),
+    (judged(batch_rows=-5), "tool.interlock.evaluation.batch_rows"),
+    (judged(slices=["a", "b", "a"]), "tool.interlock.evaluation.slices"),
     (7, "tool.interlock"),
     ([], "tool.interlock"),
 ]
@@ -179,8 +183,6 @@ def test_a_mistake_is_refused_by_its_key(table: Any, key: str) -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        pytest.param(judged(batch_rows=0), id="no rows a batch"),
-        pytest.param(judged(batch_rows=-5), id="fewer than none"),
         pytest.param(GOOD | {"smoke": {"tolerance": -1.0}}, id="negative tolerance"),
         pytest.param(GOOD | {"smoke": {"tolerance": float("nan")}}, id="NaN tolerance"),
         pytest.param(GOOD | {"smoke": {"tolerance": float("inf")}}, id="any answer"),
@@ -188,12 +190,10 @@ def test_a_mistake_is_refused_by_its_key(table: Any, key: str) -> None:
         pytest.param(GOOD | {"code": ["/etc/passwd"]}, id="code elsewhere"),
         pytest.param(GOOD | {"code": ["../secret.py"]}, id="code above"),
         pytest.param(GOOD | {"schema": {"input": {}}}, id="no columns"),
-        pytest.param(GOOD | {"name": "modèle"}, id="letters that look like others"),
         pytest.param(GOOD | {"weights": "./w"}, id="a path that pack refuses"),
         pytest.param(GOOD | {"weights": "w/"}, id="a path that ends in a slash"),
     ],
 )
-@pytest.mark.xfail(reason="gap: the value makes no sense and is not refused")
 def test_a_value_that_makes_no_sense_is_refused(values: Any) -> None:
     """A limit that can never be kept, or never be broken, is a mistake."""
     with pytest.raises(BadConfiguration):
@@ -229,7 +229,6 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-@pytest.mark.xfail(reason="bug: `tool = 1` is a TypeError, not a refusal")
 @pytest.mark.parametrize("text", ["tool = 1\n", "tool = [1]\n"])
 def test_a_tool_that_is_no_table_is_refused(text: str) -> None:
     """Whatever stands where [tool] should be, the answer is a refusal."""
@@ -256,7 +255,7 @@ TABLES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.dictionaries(KEYS, TABLES, max_size=4), st.booleans())
 def test_any_table_is_read_or_refused(changes: dict[str, Any], whole: bool) -> None:
     """Nothing but a refusal ever comes out of a table that is TOML."""

@@ -154,7 +154,7 @@ def test_weights_that_can_execute_code_are_refused(project: Project) -> None:
     project.commit()
     answer = project.run("publish")
     assert answer.code == 7
-    assert "formats like pickle run code" in answer.err.replace("\n          ", " ")
+    assert "for pickles run code" in answer.err.replace("\n          ", " ")
 
 
 def test_the_files_come_from_the_commit(project: Project) -> None:

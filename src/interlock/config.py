@@ -6,11 +6,12 @@ required, and its type is what pyproject.toml must hold.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -89,7 +90,7 @@ def read(root: Path) -> Config:
             f"none in {root}",
             "run interlock where the project's pyproject.toml is",
         ) from None
-    except KeyError:
+    except (KeyError, TypeError):
         raise BadConfiguration(
             "a table [tool.interlock] in pyproject.toml",
             "none",
@@ -99,7 +100,7 @@ def read(root: Path) -> Config:
         raise BadConfiguration(
             "pyproject.toml to be TOML", str(error), "correct it there"
         ) from None
-    return _checked(_build(Config, table, "tool.interlock"))
+    return _checked(_build(Config, table, ""))
 
 
 def configured_registry(folder: Path) -> str:
@@ -115,33 +116,46 @@ def configured_registry(folder: Path) -> str:
 def _checked(config: Config) -> Config:
     """`config` itself, if its values make sense together."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", config.name):
-        raise _wrong("tool.interlock.name", "letters, digits, - and _", config.name)
-    for key in ("path", "weights", "golden"):
-        value = getattr(config, key)
-        if Path(value).is_absolute() or ".." in Path(value).parts:
-            raise _wrong(f"tool.interlock.{key}", "a path inside the project", value)
-    evaluation = config.evaluation
-    if evaluation is not None:
-        for key in ("false_alarm", "false_pass", "threshold"):
-            if not 0 < getattr(evaluation, key) < 1:
-                where = f"tool.interlock.evaluation.{key}"
-                raise _wrong(where, "between 0 and 1", getattr(evaluation, key))
-        for key in ("uses", "batch_rows"):
-            if getattr(evaluation, key) < 1:
-                where = f"tool.interlock.evaluation.{key}"
-                raise _wrong(where, "1 or more", getattr(evaluation, key))
-        if len(set(evaluation.slices)) < len(evaluation.slices):
-            where = "tool.interlock.evaluation.slices"
-            raise _wrong(where, "columns, each once", ", ".join(evaluation.slices))
-        if not evaluation.gates:
-            raise _wrong("tool.interlock.evaluation.gates", "a gate or more", "none")
+        raise _wrong(".name", "letters, digits, - and _", config.name)
+    if Path(config.path).is_absolute() or ".." in Path(config.path).parts:
+        raise _wrong(".path", "a folder inside the project", config.path)
+    for key in ("weights", "golden", "code"):
+        for path in _paths(getattr(config, key)):
+            if str(PurePosixPath("/", path))[1:] != path or ".." in path.split("/"):
+                raise _wrong(f".{key}", "a plain path below `path`", path)
+    if not config.schema.input:
+        raise _wrong(".schema.input", "a column or more", "none")
+    for key in ("tolerance", "latency_ms"):
+        if not 0 <= getattr(config.smoke, key) < math.inf:
+            raise _wrong(f".smoke.{key}", "0 or more", getattr(config.smoke, key))
+    if config.evaluation:
+        _check_evaluation(config.evaluation)
     return config
+
+
+def _paths(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def _check_evaluation(evaluation: Evaluation) -> None:
+    for key in ("false_alarm", "false_pass", "threshold"):
+        if not 0 < getattr(evaluation, key) < 1:
+            raise _wrong(
+                f".evaluation.{key}", "between 0 and 1", getattr(evaluation, key)
+            )
+    for key in ("uses", "batch_rows"):
+        if getattr(evaluation, key) < 1:
+            raise _wrong(f".evaluation.{key}", "1 or more", getattr(evaluation, key))
+    if len(set(evaluation.slices)) < len(evaluation.slices):
+        raise _wrong(".evaluation.slices", "columns, each once", evaluation.slices)
+    if not evaluation.gates:
+        raise _wrong(".evaluation.gates", "a gate or more", "none")
 
 
 def _wrong(where: str, expected: str, found: object) -> BadConfiguration:
     return BadConfiguration(
-        f"{where} to be {expected}",
-        repr(found) if not isinstance(found, str) else found,
+        f"tool.interlock{where} to be {expected}",
+        found if isinstance(found, str) and found else repr(found),
         "correct it in pyproject.toml",
     )
 

@@ -53,7 +53,8 @@ def export(source: Source, folder: Path) -> None:
         stdout=subprocess.PIPE,
     ) as git:
         for line in listing.split("\0")[:-1]:
-            (mode, kind, blob), name = line.split("\t")[0].split(), line.split("\t")[1]
+            head, name = line.split("\t", 1)
+            mode, kind, blob = head.split()
             if kind == "blob":
                 _write(folder / name, mode, _blob(git, blob))
 
@@ -72,6 +73,7 @@ def _write(path: Path, mode: str, data: bytes) -> None:
         path.symlink_to(os.fsdecode(data))
     else:
         path.write_bytes(data)
+        path.chmod(0o755 if mode == "100755" else 0o644)
 
 
 def refuse_dirty(source: Source) -> None:

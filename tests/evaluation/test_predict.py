@@ -62,7 +62,7 @@ def test_modules_of_the_current_folder_are_not_found(
         (lambda x: x[:-1], "row 1003 is the first without"),
         (lambda x: [*x, 1.0], r"shape \(5,\)"),
         (lambda x: x.reshape(-1, 1), r"shape \(4, 1\)"),
-        (lambda x: ["a"] * len(x), "could not convert string"),
+        (lambda x: ["a"] * len(x), "values of type <U1"),
         (lambda x: [{0.5: "row 9"}.get(v, v) / 1 for v in x], "Error at row 1002: "),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_refusal_counts_rows_over_the_whole(
             "assert not (batch['x'] > 0.7).any(), 'row 3 is odd'; return batch['x']",
             "v@1: AssertionError at row 700: row 3 is odd",
         ),
-        ("raise SystemExit(7)", "exit code 7"),
+        ("raise SystemExit(7)", "SystemExit at row 0: 7"),
         ("os._exit(0)", "exit code 0, and no predictions"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL"),
     ],

@@ -34,7 +34,7 @@ def check_format(path: Path) -> None:
         raise VerificationFailed(
             f"{path.name} to be one of: {', '.join(FORMATS)}",
             f"something else, starting with {head!r}",
-            "save the model as safetensors or ONNX: formats like pickle run code",
+            "save weights as safetensors or ONNX, for pickles run code; text as JSON",
         )
 
 

@@ -72,6 +72,10 @@ def _below(base: Path, name: str) -> Iterator[tuple[str, Path]]:
     if path.is_file():
         yield name, path
         return
+    if not path.is_dir():
+        raise BadConfiguration(
+            f"{name} to be a plain file", "a pipe or a device", "remove it"
+        )
     for child in sorted(path.iterdir()):
         if child.name != "__pycache__":
             yield from _below(base, f"{name}/{child.name}")
