@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,13 +90,13 @@ def refuse_dirty(source: Source) -> None:
 
 
 def actor() -> str:
-    """Who is acting: the CI's actor, else Git's user, else the login name."""
+    """Who is acting: the CI's actor, else Git's user, else the login and the host."""
     if name := os.environ.get("GITHUB_ACTOR"):
         return f"{name} (GitHub Actions)"
     try:
         return _git(Path.cwd(), "var", "GIT_COMMITTER_IDENT").rsplit(" ", 2)[0]
     except BadConfiguration:
-        return os.environ.get("USER", "unknown")
+        return f"{getpass.getuser()}@{platform.node()}"
 
 
 def _git(folder: Path, *arguments: str) -> str:
