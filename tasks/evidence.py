@@ -8,14 +8,12 @@ session that is cut off leaves none. Nothing is signed here: jobs that run tests
 key. `interlock publish` checks and signs.
 """
 
-import atexit
 import contextlib
 import hashlib
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ import nox
 from nox.command import CommandFailed
 
 from tasks.environment import LOCK, project
+from tasks.verdict import told
 
 FOLDER = Path("evidence")
 _FACTS = """
@@ -53,10 +52,10 @@ def recorded(session: nox.Session) -> Iterator[Record]:
     record.folder.mkdir(parents=True)
     fresh, tree = _is_fresh(session), tree_here()
     try:
-        yield record
-    except CommandFailed as failure:
+        with told():
+            yield record
+    except CommandFailed:
         _write(session, record, "FAILED", fresh, tree)
-        _exit_with(failure.return_code or 1)
         raise
     if tree_here() != tree:
         _write(session, record, "FAILED", fresh, tree)
@@ -201,14 +200,3 @@ def _run_url(env: Mapping[str, str]) -> dict[str, str]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _exit_with(code: int) -> None:
-    """End this process with a verdict's exit code: Nox itself knows 0 and 1 only."""
-
-    def leave() -> None:
-        sys.stdout.flush()
-        os._exit(code)
-
-    if code in range(3, 9):
-        atexit.register(leave)

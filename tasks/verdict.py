@@ -1,0 +1,30 @@
+"""A verdict's exit code becomes that of Nox, which itself knows 0 and 1 only.
+
+With `nox -j` the sessions are children of another Nox, which answers 1 for all of them.
+"""
+
+import atexit
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+from nox.command import CommandFailed
+
+CODES = range(3, 9)  # rejected, unknown, broken, evidence, verification, conflict
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Let this process end with the code of the command that failed in the body."""
+    try:
+        yield
+    except CommandFailed as failure:
+        if failure.return_code in CODES:
+            atexit.register(_leave, failure.return_code)
+        raise
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    os._exit(code)
