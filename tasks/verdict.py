@@ -20,8 +20,8 @@ def told() -> Iterator[None]:
     try:
         yield
     except CommandFailed as failure:
-        if failure.return_code in CODES:
-            atexit.register(_leave, failure.return_code)
+        if (code := failure.return_code or 1) in CODES:
+            atexit.register(_leave, code)
         raise
 
 
