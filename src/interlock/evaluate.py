@@ -70,11 +70,12 @@ def _production(config: Config, folder: Path) -> Version | None:
 
 
 def raise_verdict(outcome: Outcome) -> None:
-    """Raise Rejected for FAIL and Unknown for UNKNOWN, with what those gates say."""
+    """Raise Rejected for FAIL and Unknown for UNKNOWN, with the gates that decided."""
     refusals = {"FAIL": Rejected, "UNKNOWN": Unknown}
     if kind := refusals.get(outcome.state):
-        told = [v.sentence for v in outcome.verdicts if _decides(v, outcome.state)]
-        found = "; ".join(told) or "no gate that could be judged"
+        decided = [v for v in outcome.verdicts if _decides(v, outcome.state)]
+        gates = "; ".join(verdict.condition.text for verdict in decided)
+        found = f"{outcome.state}: {gates or 'no gate could be judged'}"
         raise kind("every gate to PASS", found, _advice(outcome.state))
 
 
