@@ -175,10 +175,7 @@ def _session(name: str) -> Any:
     folder.mkdir(parents=True)
 
     def run(python: str, *arguments: str, **_: object) -> str:
-        command = (sys.executable, *arguments)
-        return subprocess.run(
-            command, check=True, capture_output=True, text=True
-        ).stdout
+        return _output(sys.executable, *arguments)
 
     return SimpleNamespace(
         name=name,
