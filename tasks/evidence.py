@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -84,34 +85,62 @@ def _is_fresh(session: nox.Session) -> bool:
 
 
 def tree_here() -> str:
-    """The Git tree of the files as they are, untracked ones too, ignored ones not.
+    """The Git tree of the files as they are, untracked ones too, .gitignored ones not.
 
-    It is computed with an index of its own, which knows nothing of files that Git was
-    told to assume unchanged, and leaves nothing in the repository.
+    Files are hashed here and not by Git, which would leave out or change what this
+    machine's settings tell it to: sparse checkouts, excludes, filters and the like.
+    Nothing is left in the repository.
     """
+    where = _git("rev-parse", "--show-toplevel", "--show-object-format")
+    root, kind = where.rsplit("\n", 2)[:2]
+    objects = _git("rev-parse", "--git-path", "objects").strip()
     with tempfile.TemporaryDirectory() as scratch:
-        objects = _git("rev-parse", "--git-path", "objects")
-        env = {
-            "GIT_INDEX_FILE": f"{scratch}/index",
+        aside = {
             "GIT_OBJECT_DIRECTORY": scratch,
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(Path(objects).absolute()),
         }
-        _git("read-tree", "HEAD", **env)
-        _git("add", "--all", **env)
-        return _git("write-tree", **env)
+        known = aside | {"GIT_INDEX_FILE": f"{scratch}/known"}
+        built = aside | {"GIT_INDEX_FILE": f"{scratch}/built"}
+        _git("-C", root, "read-tree", "HEAD", env=known)
+        listing = ("ls-files", "-z", "--cached", "--others")
+        rule = "--exclude-per-directory=.gitignore"
+        names = {*_git("-C", root, *listing, rule, env=known).split("\0")} - {""}
+        entries = [_entry(Path(root), name, kind) for name in sorted(names)]
+        lines = "".join(f"{entry}\0" for entry in entries if entry)
+        _git("update-index", "-z", "--index-info", env=built, feed=lines)
+        return _git("write-tree", "--missing-ok", env=built).strip()
 
 
-def _git(*arguments: str, **env: str) -> str:
+def _entry(root: Path, name: str, kind: str) -> str:
+    """A file's line for `git update-index --index-info`; empty where it is gone."""
+    path = root / name
+    if path.is_symlink():
+        return f"120000 {_blob(os.fsencode(os.readlink(path)), kind)}\t{name}"
+    if path.is_file():
+        mode = "100755" if os.access(path, os.X_OK) else "100644"
+        return f"{mode} {_blob(path.read_bytes(), kind)}\t{name}"
+    if path.is_dir():  # a repository inside: only its commit can be told
+        commit = _git("-C", str(path), "rev-parse", "HEAD").strip()
+        return f"160000 {commit}\t{name.rstrip('/')}"
+    return ""
+
+
+def _blob(data: bytes, kind: str) -> str:
+    return hashlib.new(kind, b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _git(*arguments: str, env: Mapping[str, str] = {}, feed: str = "") -> str:
     # A hook's GIT_DIR would choose another repository than the one we are in.
     here = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    fixed = ("-c", "core.hooksPath=/dev/null", "-c", "core.sparseCheckout=false")
     run = subprocess.run(
-        ("git", *arguments),
-        env=here | env,
-        check=True,
+        ("git", *fixed, *arguments),
+        env={**here, **env},
+        input=feed.encode(errors="surrogateescape"),
         stdout=subprocess.PIPE,
-        text=True,
+        check=True,
     )
-    return run.stdout.strip()
+    return run.stdout.decode(errors="surrogateescape")
 
 
 def _write(
@@ -122,7 +151,10 @@ def _write(
         "subject": [
             {
                 "name": "source",
-                "digest": {"gitCommit": _git("rev-parse", "HEAD"), "gitTree": tree},
+                "digest": {
+                    "gitCommit": _git("rev-parse", "HEAD").strip(),
+                    "gitTree": tree,
+                },
             }
         ],
         "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
@@ -177,11 +209,16 @@ def _surroundings(session: nox.Session, fresh: bool) -> Iterator[dict[str, Any]]
     yield {"name": "python", "uri": f"pkg:generic/cpython@{python}"}
     yield {"name": "platform", "uri": f"urn:interlock:platform:{platform}"}
     yield {"name": "virtualenv", "uri": f"urn:interlock:virtualenv:{state}"}
-    own = project().get("project", {}).get("name")
+    own = project().get("project", {}).get("name", "")
     for name, version in sorted(packages.items()):
-        name = name.lower().replace("_", "-").replace(".", "-")
-        if name != own:
+        name = _normal(name)
+        if name != _normal(own):
             yield {"name": f"package {name}", "uri": f"pkg:pypi/{name}@{version}"}
+
+
+def _normal(name: str) -> str:
+    """The name of a distribution as PyPI compares it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _left(record: Record) -> Iterator[dict[str, Any]]:

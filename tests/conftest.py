@@ -25,6 +25,8 @@ from interlock import cli
 from interlock import config as configuration
 from interlock.artifact.pack import pack
 from interlock.canonical import canonical
+from interlock.registry.access import NoRegistry, open_registry
+from interlock.registry.channels import head
 from interlock.source import inspect
 from tasks import evidence
 
@@ -130,9 +132,20 @@ class Project:
         """
         for name in sessions or CHECKS:
             with evidence.recorded(_session(name)) as record:
+                if name == "nightly-eval":
+                    record.notes["urn:interlock:production"] = self.production()
                 if name == "smoke":
                     tried = canonical({"address": self.address()})
                     (record.folder / "smoke.json").write_bytes(tried)
+
+    def production(self) -> str:
+        """The address of the version in production; "" where there is none."""
+        try:
+            registry = open_registry(str(self.registry))
+        except NoRegistry:
+            return ""
+        found = head(registry, "toy", "production")
+        return found[0].address if found else ""
 
     def address(self) -> str:
         """The address of the artifact that the checkout makes."""

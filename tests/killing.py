@@ -80,7 +80,7 @@ def attempts(every: int, what: str, arguments: list[str]) -> Iterator[dict[str, 
 
 def leftovers() -> list[str]:
     """Private files that nobody will ever look at again."""
-    return [str(path) for path in Path.cwd().glob(".*.new-*")]
+    return [str(path) for path in Path.cwd().glob(".*.new")]
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def test_the_first_version_passes_and_says_what_it_was_not_compared_with(
     assert {path.name for path in OUT.iterdir()} == {
         "metrics.json",
         "predictions.parquet",
+        "production.json",
         "report.html",
         "summary.md",
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock import publish
+from interlock import promote, publish
 from tests.conftest import Project
 
 
@@ -96,7 +96,7 @@ def test_old_evidence_is_refused(
             """The time in 31 days."""
             return datetime.now(UTC) + timedelta(days=31)
 
-    monkeypatch.setattr(publish, "datetime", Later)
+    monkeypatch.setattr(promote, "datetime", Later)
     answer = project.run("publish")
     assert (answer.code, "lint: 31 days old [stale]" in answer.err) == (6, True)
 

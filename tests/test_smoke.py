@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.smoke import incompatible
+from interlock.artifact.manifest import incompatible
 from tests.conftest import Project
 
 

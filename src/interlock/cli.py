@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from interlock import __version__
 from interlock.config import configured_registry
@@ -32,17 +33,19 @@ Reply = tuple[dict[str, Any], str]  # what --json prints, and what people read
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Only a bug in interlock shows a traceback."""
-    options = _parser().parse_args(arguments)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    as_json = "--json" in (sys.argv if arguments is None else arguments)
     try:
-        values, text = _run(options)
+        values, text = _run(_parser().parse_args(arguments))
+        print(json.dumps(values, indent=2) if as_json else text, flush=True)
     except Refusal as refusal:
-        _print_refusal(refusal, options.json)
+        _print_refusal(refusal, as_json)
         return refusal.exit_code
+    except BrokenPipeError:  # who read us has read enough
+        sys.stdout = open(os.devnull, "w")
     except KeyboardInterrupt:
         print("interrupted: run the command again, it goes on", file=sys.stderr)
         return 130
-    print(json.dumps(values, indent=2) if options.json else text)
     return 0
 
 
@@ -50,13 +53,28 @@ def _run(options: argparse.Namespace) -> Reply:
     """The command's reply; what the system refuses is a refusal as well."""
     try:
         reply: Reply = options.run(options)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise BadConfiguration(
             "files and folders that can be read and written",
             f"{error.strerror or error}: {error.filename or 'a file'}",
             "look at the path, who owns it, and the room on the disk",
         ) from error
+    except UnicodeError as error:
+        raise BadConfiguration(
+            "names and reasons in UTF-8", str(error), "write them in UTF-8"
+        ) from error
     return reply
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are refusals."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise BadConfiguration with the usage of the command."""
+        usage = " ".join(self.format_usage().removeprefix("usage: ").split())
+        raise BadConfiguration(usage, message, f"see {self.prog} --help")
 
 
 def _print_refusal(refusal: Refusal, as_json: bool) -> None:
@@ -123,28 +141,22 @@ def _publish(options: argparse.Namespace) -> Reply:
 
 
 def _promote(options: argparse.Namespace) -> Reply:
-    from interlock.promote import promote_checkout
+    from interlock.promote import RolledBack, Unpublished, attach, promote_checkout
+    from interlock.registry.access import NoKey, NoRegistry
+    from interlock.source import Dirty
 
-    moved = promote_checkout(Path.cwd(), options.channel, options.reason)
+    try:
+        if options.attach_only:
+            sessions = attach(Path.cwd())
+            return {"attached": sessions}, f"attached: {', '.join(sessions) or 'none'}"
+        moved = promote_checkout(Path.cwd(), options.channel, options.reason)
+    except (Dirty, NoKey, NoRegistry, RolledBack, Unpublished) as refusal:
+        if not options.nightly:
+            raise
+        why = f"expected {refusal.expected}; found {refusal.found}"
+        return {"release": None, "reason": why}, f"nothing promoted: {why}"
     values = {"release": _release_json(moved.release), "new": moved.new}
     return values, _moved_line(moved.release, moved.new)
-
-
-def _at_night(run: Callable[[argparse.Namespace], Reply]) -> Callable[..., Reply]:
-    """The command, which with --nightly leaves alone what is not eligible."""
-
-    def run_at_night(options: argparse.Namespace) -> Reply:
-        from interlock.promote import NotEligible, RolledBack
-
-        try:
-            return run(options)
-        except (NotEligible, RolledBack) as refusal:
-            if not options.nightly:
-                raise
-            why = f"expected {refusal.expected}; found {refusal.found}"
-            return {"release": None, "reason": why}, f"nothing promoted: {why}"
-
-    return run_at_night
 
 
 def _moved_line(release: Release, new: bool) -> str:
@@ -179,7 +191,7 @@ def _pull(options: argparse.Namespace) -> Reply:
 
     registry = _registry(options)
     version, _ = pull(registry, options.version, options.folder, options.packages)
-    text = f"{version.manifest.version} is in {options.folder}, verified"
+    text = f"{version.manifest.short} is in {options.folder}, verified"
     return _version_json(version), text
 
 
@@ -191,10 +203,16 @@ def _verify(options: argparse.Namespace) -> Reply:
     else:
         version = verify_registry(_registry(options), options.what)
     text = (
-        f"{version.manifest.version}: {len(version.manifest.files)} files, "
+        f"{version.manifest.short}, {_place(version)}: "
+        f"{len(version.manifest.files)} files, "
         f"{len(version.records)} signed records, all as judged"
     )
     return _version_json(version), text
+
+
+def _place(version: Version) -> str:
+    release = version.release
+    return f"{release.channel} {release.sequence}" if release else "in no channel"
 
 
 def _log(options: argparse.Namespace) -> Reply:
@@ -223,10 +241,15 @@ def _log_entry(release: Release) -> str:
     return (
         f"{release.channel} {release.sequence}  {release.name}@{release.commit[:12]}\n"
         f"  when      {when}\n"
-        f"  who       {release.actor}\n"
-        f"  why       {release.reason}\n"
+        f"  who       {_shown(release.actor)}\n"
+        f"  why       {_shown(release.reason)}\n"
         f"  evidence  {', '.join(sessions)}"
     )
+
+
+def _shown(text: str) -> str:
+    """Text that somebody else wrote, unable to forge lines or to colour them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _show(options: argparse.Namespace) -> Reply:
@@ -284,7 +307,7 @@ def _version_json(version: Version) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="interlock",
         description="The only path from a commit to a production model.",
         epilog="Exit codes: " + (__doc__ or "").partition("Exit codes: ")[2],
@@ -315,28 +338,33 @@ def _add_checkout_commands(commands: Any) -> None:
     judge.add_argument("--data", default="", help="another data set than the project's")
     out = Path("evaluation")
     judge.add_argument("--out", type=Path, default=out, help="folder for the report")
-    publish = add(
-        commands, "publish", _at_night(_publish), "publish the commit, on its evidence"
-    )
+    publish = add(commands, "publish", _publish, "publish the commit, on its evidence")
     publish.add_argument("channel", nargs="?", default="staging", **_CHANNEL)
     publish.add_argument("--reason", default="", help="why, for the log")
-    publish.add_argument("--nightly", action="store_true", help=_NIGHTLY)
     promote = add(
         commands,
         "promote",
-        _at_night(_promote),
+        _promote,
         "release the published commit to a channel",
     )
     promote.add_argument("channel", nargs="?", default="production", **_CHANNEL)
     promote.add_argument("--reason", default="", help="why, for the log")
-    promote.add_argument("--nightly", action="store_true", help=_NIGHTLY)
+    promote.add_argument(
+        "--nightly",
+        action="store_true",
+        help="leave alone, saying why, what is not published or was rolled back from",
+    )
+    promote.add_argument(
+        "--attach-only",
+        action="store_true",
+        help="attach the evidence, release nothing",
+    )
 
 
 _CHANNEL: dict[str, Any] = {
     "metavar": "CHANNEL",
     "help": "the channel to release to (%(default)s)",
 }
-_NIGHTLY = "do nothing where nothing is published, or it was rolled back from"
 
 
 def _add_registry_commands(commands: Any) -> None:

@@ -11,18 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from interlock import config as configuration
-from interlock.artifact.pack import pack
+from interlock.artifact.pack import copy_out, pack
+from interlock.canonical import canonical
 from interlock.config import Config
 from interlock.errors import BadConfiguration, Rejected, Unknown
 from interlock.evaluation.gates import Verdict
 from interlock.evaluation.run import Outcome, Version
 from interlock.evaluation.run import evaluate as judge
 from interlock.home import registry_url
+from interlock.home import replace as leave
 from interlock.pull import pull
-from interlock.registry.access import open_registry
+from interlock.registry.access import NoRegistry, open_registry
 from interlock.registry.channels import head
-from interlock.smoke import copy_out
 from interlock.source import Source, inspect
+
+RIVAL = "production.json"  # which version the candidate was compared with
 
 
 def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
@@ -44,7 +47,8 @@ def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
     settings = replace(config.evaluation, data=named or config.evaluation.data)
     with tempfile.TemporaryDirectory(prefix="interlock-eval-") as scratch:
         candidate = _candidate(source, config, Path(scratch, "candidate"))
-        production = _production(config, Path(scratch, "production"))
+        production, address = _production(config, Path(scratch, "production"))
+        leave(out / RIVAL, canonical({"production": address}))
         base = source.root / config.path
         return judge(candidate, production, settings, base, out)
 
@@ -56,17 +60,18 @@ def _candidate(source: Source, config: Config, folder: Path) -> Version:
     return Version(f"{manifest.short}{dirty}", folder, manifest.contract)
 
 
-def _production(config: Config, folder: Path) -> Version | None:
-    """The version in production, pulled; None where nothing was released there yet."""
+def _production(config: Config, folder: Path) -> tuple[Version | None, str]:
+    """The version in production, pulled, and its address; none where there is none."""
     try:
         registry = open_registry(registry_url(configured=config.registry))
-    except BadConfiguration:
-        return None
+    except NoRegistry:
+        return None, ""
     if head(registry, config.name, "production") is None:
-        return None
+        return None, ""
     # It is compared under the candidate's packages, which may well be newer ones.
-    version, place = pull(registry, f"{config.name}@production", folder, "warn")
-    return Version(version.manifest.short, place, version.manifest.contract)
+    pulled, place = pull(registry, f"{config.name}@production", folder, "warn")
+    manifest = pulled.manifest
+    return Version(manifest.short, place, manifest.contract), manifest.address
 
 
 def raise_verdict(outcome: Outcome) -> None:

@@ -266,10 +266,9 @@ def load_folder(folder: Path, contract: Mapping[str, Any]) -> Model:
     One version a process: its modules would be mixed up with another version's.
     """
     folder = folder.resolve()
+    _refuse_strangers(folder)
     _import_from(folder)
     load, predict = (entry_point(contract[key]) for key in ("load", "predict"))
-    for reference in (contract["load"], contract["predict"]):
-        _refuse_stranger(folder, reference.partition(":")[0])
     try:
         loaded = load(folder)
     except Exception as error:
@@ -278,20 +277,23 @@ def load_folder(folder: Path, contract: Mapping[str, Any]) -> Model:
             f"{type(error).__name__}: {error}",
             "mend load, or the files it reads",
         ) from error
+    _refuse_strangers(folder)
     return Model(Schema(contract["input"], contract["output"]), loaded, predict)
 
 
-def _refuse_stranger(folder: Path, module_name: str) -> None:
+def _refuse_strangers(folder: Path) -> None:
     """Refuse a module that the version has, but that came from somewhere else."""
-    top = module_name.partition(".")[0]
-    own = (folder / top).exists() or (folder / f"{top}.py").exists()
-    origin = getattr(sys.modules[module_name], "__file__", None)
-    if own and not (origin and Path(origin).is_relative_to(folder)):
-        raise CheckBroken(
-            f"{module_name} from {folder}",
-            f"another, imported before, from {origin}",
-            "load one version a process, before other modules of that name",
-        )
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder).with_suffix("").parts
+        name = ".".join(parts).removesuffix(".__init__")
+        module = sys.modules.get(name)
+        origin = getattr(module, "__file__", None)
+        if module and not (origin and Path(origin).is_relative_to(folder)):
+            raise CheckBroken(
+                f"{name} from {folder}",
+                f"another, imported before, from {origin}",
+                "load one version a process, before other modules of that name",
+            )
 
 
 def golden_examples(path: Path) -> tuple[dict[str, list[Any]], Sequence[float]]:

@@ -10,27 +10,30 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from securesystemslib.signer import Signer
 
 from interlock import config as configuration
-from interlock.artifact.manifest import Manifest
-from interlock.attest.evidence import Evidence, newest, require
-from interlock.attest.handover import FOLDER, local_evidence
-from interlock.errors import BadConfiguration, Conflict
+from interlock.artifact.chunks import digest
+from interlock.artifact.manifest import Manifest, refuse_incompatible
+from interlock.attest.evidence import Demand, Evidence, newest, require
+from interlock.attest.handover import FOLDER, check_locked, local_evidence
+from interlock.errors import BadConfiguration, Conflict, VerificationFailed
 from interlock.home import registry_url
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
 from interlock.registry.records import Registry
-from interlock.source import actor, inspect, refuse_dirty
+from interlock.source import LOCK, actor, inspect, refuse_dirty
+
+PRODUCTION = "production"
 
 
-class NotEligible(BadConfiguration):
-    """Nothing that could be promoted: a night leaves it alone."""
+class Unpublished(BadConfiguration):
+    """A commit that has no version: a night leaves it alone."""
 
 
 class RolledBack(Conflict):
@@ -60,18 +63,37 @@ def promote(
     channel demands, and Conflict when the version was rolled back from and no reason
     is given for its return.
     """
-    demands = registry.trust.demands(channel)
+    sessions = registry.trust.demands(channel)
     keyed = _attach(registry, manifest, local, key)
-    last = head(registry, manifest.name, channel)
+    last = head(registry, manifest.name, channel)  # the one that is decided on
     if last and last[0].address == manifest.address:
         return Moved(last[0], new=False)
     counted = _counted([*local, *keyed.values()], manifest)
-    accepted = require(counted, demands, manifest, datetime.now(UTC))
+    accepted = require(counted, demand(registry, sessions, manifest))
+    _refuse_incompatible(registry, manifest)
     if not reason:
         _refuse_rolled_back(registry, manifest, channel)
     keys = [where for where, each in keyed.items() if each in accepted]
-    why = reason or f"{', '.join(demands)} passed"
-    return Moved(_append(registry, manifest, channel, keys, key, why), new=True)
+    why = reason or f"{', '.join(sessions)} passed"
+    draft = _draft(registry, manifest, channel, keys, why)
+    return Moved(append(registry, draft, last, key), new=True)
+
+
+def demand(
+    registry: Registry, sessions: Mapping[str, timedelta], manifest: Manifest
+) -> Demand:
+    """What is demanded of evidence here and now."""
+    rival = head(registry, manifest.name, PRODUCTION)
+    address = rival[0].address if rival else ""
+    return Demand(sessions, manifest, datetime.now(UTC), address)
+
+
+def _refuse_incompatible(registry: Registry, manifest: Manifest) -> None:
+    """Refuse a schema that callers of the version in production could not use."""
+    rival = head(registry, manifest.name, PRODUCTION)
+    if rival:
+        there = registry.version(manifest.name, rival[0].commit)
+        refuse_incompatible(there, manifest)
 
 
 def _counted(evidence: Sequence[Evidence], manifest: Manifest) -> dict[str, Evidence]:
@@ -83,44 +105,52 @@ def _counted(evidence: Sequence[Evidence], manifest: Manifest) -> dict[str, Evid
 def promote_checkout(folder: Path, channel: str, reason: str) -> Moved:
     """Release the published version of a checkout's commit, on its evidence.
 
-    Raises NotEligible for a commit that is not published, was rolled back from, or
-    cannot be signed for here.
+    Raises Dirty, NoRegistry, NoKey and Unpublished where there is nothing to promote,
+    and RolledBack for a version that a person went back from.
     """
+    registry, manifest, local = _of_checkout(folder)
+    return promote(registry, manifest, channel, local, signer(registry), reason)
+
+
+def attach(folder: Path) -> list[str]:
+    """Attach what was found about a published checkout; the sessions that it is of."""
+    registry, manifest, local = _of_checkout(folder)
+    _attach(registry, manifest, local, signer(registry))
+    return [each.session for each in local if each.tree == manifest.tree]
+
+
+def _of_checkout(folder: Path) -> tuple[Registry, Manifest, list[Evidence]]:
     source = inspect(folder)
     config = configuration.read(source.root)
+    refuse_dirty(source)
+    registry = open_registry(registry_url(configured=config.registry))
     try:
-        refuse_dirty(source)
-        registry = open_registry(registry_url(configured=config.registry))
-        manifest = _published(registry, config.name, source.commit)
-        key = signer(registry)
-    except BadConfiguration as refusal:
-        raise NotEligible(refusal.expected, refusal.found, refusal.todo) from None
-    evidence = local_evidence(source.root / FOLDER)
-    return promote(registry, manifest, channel, evidence, key, reason)
-
-
-def _published(registry: Registry, name: str, commit: str) -> Manifest:
-    try:
-        return registry.version(name, commit)
+        manifest = registry.version(config.name, source.commit)
     except KeyError:
-        raise BadConfiguration(
+        raise Unpublished(
             "a published commit",
-            f"{name}@{commit[:12]} is not in {registry.store.url}",
+            f"{config.name}@{source.commit[:12]} is not in {registry.store.url}",
             "publish it first: nox -s publish",
         ) from None
+    local = local_evidence(source.root / FOLDER, manifest.tree)
+    own = [each for each in local if each.tree == manifest.tree]
+    check_locked(own, (source.root / LOCK).read_text("utf-8"))
+    return registry, manifest, local
 
 
-def _append(
-    registry: Registry,
-    manifest: Manifest,
-    channel: str,
-    keys: Iterable[str],
-    key: Signer,
-    reason: str,
+def _draft(
+    registry: Registry, manifest: Manifest, channel: str, keys: Iterable[str], why: str
 ) -> Release:
-    now, who = datetime.now(UTC), actor()
-    return append(
-        registry, manifest, channel, [*keys], key, actor=who, reason=reason, now=now
+    return Release(
+        channel=channel,
+        name=manifest.name,
+        commit=manifest.commit,
+        address=manifest.address,
+        evidence={where: digest(registry.store.read(where)) for where in keys},
+        policy=registry.trust.sha256,
+        actor=actor(),
+        reason=why,
+        released=datetime.now(UTC),
     )
 
 
@@ -168,12 +198,17 @@ def rollback(
 
     Raises BadConfiguration where there is nothing to go back to.
     """
-    live(registry, name, channel)
+    last = live(registry, name, channel)
     releases = [*log(registry, name, channel)]
-    target = _target(releases, to)
+    target = _target([r for r in releases if r.sequence <= last[0].sequence], to)
     manifest = registry.version(name, target.commit)
-    why = reason or f"rollback from {releases[-1].commit[:12]}"
-    return _append(registry, manifest, channel, target.evidence, key, why)
+    if manifest.address != target.address:
+        raise VerificationFailed(
+            f"{target.version} as it was released", "other bytes", "do not use it"
+        )
+    why = reason or f"rollback from {last[0].commit[:12]}"
+    draft = _draft(registry, manifest, channel, target.evidence, why)
+    return append(registry, draft, last, key)
 
 
 def _target(releases: Sequence[Release], to: str) -> Release:

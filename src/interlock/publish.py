@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from interlock import config as configuration
@@ -32,7 +31,7 @@ from interlock.attest.handover import (
 )
 from interlock.home import registry_url
 from interlock.progress import in_bytes
-from interlock.promote import Moved, promote
+from interlock.promote import Moved, demand, promote
 from interlock.registry.access import open_or_make, signer
 from interlock.registry.records import Registry
 from interlock.source import LOCK, Source, export, inspect, refuse_dirty
@@ -67,13 +66,14 @@ def _publish(source: Source, files: Path, channel: str, reason: str) -> Publishe
     manifest = pack(files, config, source.commit, source.tree)
     registry = open_or_make(registry_url(configured=config.registry))
     key = signer(registry)
-    evidence = local_evidence(source.root / FOLDER)
-    check_locked(evidence, (files / LOCK).read_text("utf-8"))
+    evidence = local_evidence(source.root / FOLDER, manifest.tree)
+    own = [each for each in evidence if each.tree == manifest.tree]
+    check_locked(own, (files / LOCK).read_text("utf-8"))
     sent = 0
     if not is_published(registry, manifest):
-        demands = registry.trust.demands(channel)
-        require(newest(evidence), demands, manifest, datetime.now(UTC))
-        check_address(source.root / FOLDER, evidence, manifest)
+        sessions = registry.trust.demands(channel)
+        require(newest(evidence), demand(registry, sessions, manifest))
+        check_address(source.root / FOLDER, own, manifest)
         sent = send(registry, manifest, files / config.path)
     new = registry.add_version(manifest, key)
     moved = promote(registry, manifest, channel, evidence, key, reason)

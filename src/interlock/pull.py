@@ -8,9 +8,12 @@ a pulled folder is resolving it once more, from there, without the registry.
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,8 +36,14 @@ from interlock.registry.resolve import Version, resolve
 def _refuse_older(url: str, release: Release) -> None:
     """Refuse to go back in a channel's log; remember how far it has come."""
     path = note("seen", url, release.name, release.channel)
-    noted = path.read_text("utf-8").strip() if path.exists() else ""
-    seen = int(noted) if noted.isdecimal() else 0
+    noted = path.read_bytes().strip() if path.exists() else b"0"
+    if not noted.isdigit():
+        raise VerificationFailed(
+            f"the number of a release in {path}",
+            repr(noted[:20]),
+            "find out who changed it; remove it to trust the registry anew",
+        )
+    seen = int(noted)
     if release.sequence < seen:
         raise VerificationFailed(
             f"release {seen} of {release.channel} or a newer one",
@@ -62,20 +71,34 @@ def pull(
         _refuse_older(registry.store.url, version.release)
     compare_packages(version.evidence, packages)
     target = target.absolute()
-    _refuse_foreign(target)
     place = target.with_name(f".{target.name}-{version.identity}")
-    if not (place.is_dir() and _is_intact(place, version)):
-        _write_version(registry, version, place)
-    _switch(target, place)
+    with _alone(target):
+        _refuse_foreign(target)
+        _remove_leftovers(target)
+        if not _is_intact(place, version):
+            _write_version(registry, version, place)
+        _switch(target, place)
     return version, place
 
 
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Hold off other pulls of the same folder; readers are never held off."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _is_intact(place: Path, version: Version) -> bool:
+    """Whether `place` holds this version, records and all."""
+    store = Folder(place / RESERVED)
     try:
         check_files(place, version.manifest)
-    except VerificationFailed:
+        held = {key: store.read(key) for key in store.keys("")}
+    except (VerificationFailed, OSError):
         return False
-    return True
+    return not place.is_symlink() and held == version.records
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -89,9 +112,7 @@ def _refuse_foreign(target: Path) -> None:
 
 
 def _write_version(registry: Registry, version: Version, place: Path) -> None:
-    private = place.with_name(f"{place.name}.new-{os.getpid()}")
-    _remove_leftovers(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    private = place.with_name(f"{place.name}{_NEW}")
     private.mkdir()
     try:
         unpack(registry, version.manifest, private)
@@ -99,22 +120,11 @@ def _write_version(registry: Registry, version: Version, place: Path) -> None:
             Folder(private / RESERVED).create(key, record)
         for folder, _, _ in os.walk(private):
             sync_folder(Path(folder))
-        _settle(private, place, version)
+        if place.is_symlink() or place.exists():  # but hurt: it makes way
+            place.rename(place.with_name(f"{place.name}.hurt{_NEW}"))
+        private.rename(place)
     finally:
         shutil.rmtree(private, ignore_errors=True)
-
-
-def _settle(private: Path, place: Path, version: Version) -> None:
-    """Give the complete folder its name, unless another pull was first."""
-    if place.exists():
-        if _is_intact(place, version):
-            return
-        hurt = place.with_name(f"{place.name}.new-hurt-{os.getpid()}")
-        place.rename(hurt)
-        private.rename(place)
-        shutil.rmtree(hurt)
-    else:
-        private.rename(place)
 
 
 def unpack(registry: Registry, manifest: Manifest, folder: Path) -> None:
@@ -129,33 +139,30 @@ def _counted(data: bytes, bar: tqdm[NoReturn]) -> bytes:
     return data
 
 
-def _remove_leftovers(place: Path) -> None:
-    """Remove what pulls that were killed have left behind."""
-    for path in place.parent.glob(f"{place.name.rpartition('-')[0]}-*.new-*"):
-        if not _is_running(path.name.rpartition("-")[2]):
-            shutil.rmtree(path, ignore_errors=True)
+_NEW = ".new"  # ends the names of folders that are not complete, or not whole
 
 
-def _is_running(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return int(process) != os.getpid()
+def _remove_leftovers(target: Path) -> None:
+    """Remove what pulls that were killed have left behind; we are alone here."""
+    for path in _beside(target, f"-*{_NEW}"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _beside(target: Path, ending: str) -> Iterator[Path]:
+    return target.parent.glob(f".{glob.escape(target.name)}{ending}")
 
 
 def _switch(target: Path, place: Path) -> None:
     """Point `target` at `place` in one step; keep the one before, drop older ones."""
     before = os.readlink(target) if target.is_symlink() else ""
-    if before != place.name:
-        link = target.with_name(f".{target.name}.link-{os.getpid()}")
-        link.unlink(missing_ok=True)
-        link.symlink_to(place.name)
-        link.replace(target)
-        sync_folder(target.parent)
-    for old in target.parent.glob(f".{target.name}-" + "[0-9a-f]" * 12):
+    if before == place.name:
+        return
+    link = target.with_name(f".{target.name}.link")
+    link.unlink(missing_ok=True)
+    link.symlink_to(place.name)
+    link.replace(target)
+    sync_folder(target.parent)
+    for old in _beside(target, "-" + "[0-9a-f]" * 12):
         if old.name not in (before, place.name):
             shutil.rmtree(old, ignore_errors=True)
 
@@ -196,6 +203,7 @@ def verify(folder: Path, url: str) -> Version:
 
     Raises VerificationFailed when anything is not what was judged and released.
     """
+    folder = folder.resolve()  # the one that is verified, whatever is pulled meanwhile
     registry = Registry(Folder(folder / RESERVED), known_trust(url))
     version = resolve(registry, _held(registry))
     check_files(folder, version.manifest)
@@ -215,15 +223,17 @@ def verify_registry(registry: Registry, reference: str) -> Version:
 def _held(registry: Registry) -> str:
     """The one NAME@REF whose records a pulled folder holds."""
     versions = [key.split("/") for key in registry.store.keys("versions/")]
-    channels = {key.split("/")[2] for key in registry.store.keys("channels/")}
-    if len(versions) != 1 or len(channels) > 1:
+    channels = [key.split("/") for key in registry.store.keys("channels/")]
+    odd = [key for key in versions if len(key) != 3]
+    odd += [key for key in channels if len(key) != 4]
+    if odd or len(versions) != 1 or len(channels) > 1:
         raise VerificationFailed(
             "a folder with the records of one version, as interlock pull makes it",
-            f"{len(versions)} versions, {len(channels)} channels",
-            "pull the version again",
+            f"{len(versions)} versions, {len(channels)} releases",
+            "name a folder that interlock pull has made, or pull the version again",
         )
-    (_, name, file), *_ = versions
-    return f"{name}@{min(channels, default=file.removesuffix('.json'))}"
+    _, name, file = versions[0]
+    return f"{name}@{channels[0][2] if channels else file.removesuffix('.json')}"
 
 
 def load(
@@ -236,7 +246,7 @@ def load(
     model was judged with: "error" raises VerificationFailed, "warn" warns.
     """
     url = registry_url(registry or "")
-    if "@" in reference:
+    if "@" in reference and not Path(reference).is_dir():
         target = note("versions", url, reference)
         version, folder = pull(open_registry(url), reference, target, packages)
     else:

@@ -21,15 +21,13 @@ from statistics import median
 from typing import Any
 
 from interlock import config as configuration
-from interlock.artifact.chunks import cut, digest
-from interlock.artifact.manifest import Manifest
-from interlock.artifact.pack import pack
-from interlock.artifact.chunks import write
+from interlock.artifact.manifest import Manifest, refuse_incompatible
+from interlock.artifact.pack import copy_out, pack
 from interlock.canonical import canonical
 from interlock.errors import BadConfiguration, CheckBroken, Rejected
 from interlock.home import registry_url
 from interlock.model import golden_examples, load_folder
-from interlock.registry.access import open_registry
+from interlock.registry.access import NoRegistry, open_registry
 from interlock.registry.channels import head
 from interlock.source import inspect
 
@@ -87,13 +85,6 @@ def smoke(folder: Path) -> Smoked:
     )
 
 
-def copy_out(manifest: Manifest, base: Path, folder: Path) -> None:
-    """Write the artifact packed from `base` into `folder`, as a pull would."""
-    for file in manifest.files:
-        pieces = {digest(piece): piece for piece in cut(base / file.path)}
-        write(file, folder, pieces.__getitem__)
-
-
 def _ask(unpacked: Path, manifest: Manifest) -> Answer:
     """Load and ask the model in a fresh Python, outside the checkout."""
     request = json.dumps({**manifest.contract, "golden": manifest.golden})
@@ -149,32 +140,14 @@ def _compare_with_production(url: str, manifest: Manifest) -> str:
     """The version in production, whose callers this one serves as well."""
     try:
         registry = open_registry(url)
-    except BadConfiguration:
-        return "none: the registry is empty"
+    except NoRegistry:
+        return f"not compared: there is no registry at {url} yet"
     found = head(registry, manifest.name, "production")
     if found is None:
-        return "none: nothing was released to production yet"
+        return "not compared: nothing was released to production yet"
     there = registry.version(manifest.name, found[0].commit)
-    if broken := incompatible(there.contract, manifest.contract):
-        raise Rejected(
-            f"a schema that callers of {there.short} can use",
-            "; ".join(broken),
-            "keep the columns of production, or give the new model a new name",
-        )
+    refuse_incompatible(there, manifest)
     return there.version
-
-
-def incompatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Why a caller of `old` could not call `new`; empty when every caller can."""
-    added = [n for n in new["input"] if n not in old["input"]]
-    retyped = [n for n, t in new["input"].items() if old["input"].get(n, t) != t]
-    reasons = [f"needs the new column {name!r}" for name in added]
-    reasons += [
-        f"column {n!r} is {new['input'][n]}, was {old['input'][n]}" for n in retyped
-    ]
-    if old["output"] != new["output"]:
-        reasons.append(f"answers {new['output']}, was {old['output']}")
-    return reasons
 
 
 def report(found: Smoked) -> bytes:

@@ -78,11 +78,15 @@ def _write(path: Path, mode: str, data: bytes) -> None:
         path.chmod(0o755 if mode == "100755" else 0o644)
 
 
+class Dirty(BadConfiguration):
+    """A working tree that is not its commit."""
+
+
 def refuse_dirty(source: Source) -> None:
-    """Raise BadConfiguration when the working tree is not the commit."""
+    """Raise Dirty when the working tree is not the commit."""
     if source.changed:
         shown = ", ".join(source.changed[:3]) + (", ..." if source.changed[3:] else "")
-        raise BadConfiguration(
+        raise Dirty(
             f"a working tree that is commit {source.commit[:12]}",
             f"{len(source.changed)} changed: {shown}",
             "commit the changes, or remove them, and run the sessions again",
@@ -96,7 +100,14 @@ def actor() -> str:
     try:
         return _git(Path.cwd(), "var", "GIT_COMMITTER_IDENT").rsplit(" ", 2)[0]
     except BadConfiguration:
-        return f"{getpass.getuser()}@{platform.node()}"
+        return f"{_login()}@{platform.node()}"
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in some containers
+        return f"uid {os.getuid()}"
 
 
 def _git(folder: Path, *arguments: str) -> str:

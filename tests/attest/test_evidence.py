@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.artifact.manifest import Manifest
-from interlock.attest.evidence import Evidence, findings, newest, read, require
+from interlock.attest.evidence import Demand, Evidence, findings, newest, read, require
 from interlock.attest.statement import TEST_RESULT, Statement, timestamp
 from interlock.errors import EvidenceRefused, VerificationFailed
 
@@ -70,7 +70,7 @@ def evidence(session: str = "lint", **changes: Any) -> Evidence:
 def codes(*each: Evidence, demands: tuple[str, ...] = ("lint",)) -> list[str]:
     """The codes of the findings, in order."""
     wanted = {session: DAY for session in demands}
-    return [f.code for f in findings(newest(each), wanted, MANIFEST, NOW)]
+    return [f.code for f in findings(newest(each), Demand(wanted, MANIFEST, NOW))]
 
 
 def test_evidence_is_read_whole() -> None:
@@ -92,7 +92,7 @@ def test_good_evidence_is_accepted() -> None:
     """No findings, and `require` hands on just what was demanded."""
     lint, unit = evidence("lint"), evidence("unit")
     assert codes(lint) == []
-    assert require(newest([lint, unit]), {"lint": DAY}, MANIFEST, NOW) == [lint]
+    assert require(newest([lint, unit]), Demand({"lint": DAY}, MANIFEST, NOW)) == [lint]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_each_reason_has_its_code(changes: dict[str, Any], code: str) -> None:
     each = evidence(**changes)
     assert codes(each) == [code]
     with pytest.raises(EvidenceRefused) as refusal:
-        require({"lint": each}, {"lint": DAY}, MANIFEST, NOW)
+        require({"lint": each}, Demand({"lint": DAY}, MANIFEST, NOW))
     assert f"[{code}]" in refusal.value.found
     assert refusal.value.todo.endswith("nox -s lint")
     assert refusal.value.exit_code == 6
@@ -147,7 +147,7 @@ def test_every_reason_is_named_at_once() -> None:
     expected = ["failed", "tree", "lock", "weights", "stale", "reused"]
     assert codes(each) == expected
     with pytest.raises(EvidenceRefused) as refusal:
-        require({"lint": each}, {"lint": DAY, "unit": DAY}, MANIFEST, NOW)
+        require({"lint": each}, Demand({"lint": DAY, "unit": DAY}, MANIFEST, NOW))
     assert refusal.value.todo.endswith("nox -s lint unit")
     for code in [*expected, "missing"]:
         assert f"[{code}]" in refusal.value.found
@@ -203,7 +203,7 @@ def test_right_in_every_field_is_accepted(fields: dict[str, str], age: int) -> N
 
     def found(**changes: str) -> list[str]:
         each = {"lint": evidence(**right | changes)}
-        return [f.code for f in findings(each, {"lint": DAY}, manifest, NOW)]
+        return [f.code for f in findings(each, Demand({"lint": DAY}, manifest, NOW))]
 
     assert found() == []
     names = {"result": "failed", "state": "reused", "finished": "stale"}
@@ -320,7 +320,9 @@ def test_no_damage_is_a_crash(data: st.DataObject) -> None:
         each = read(changed(*where, to=to))
     except VerificationFailed:
         return
-    assert isinstance(findings({"lint": each}, {"lint": DAY}, MANIFEST, NOW), list)
+    assert isinstance(
+        findings({"lint": each}, Demand({"lint": DAY}, MANIFEST, NOW)), list
+    )
 
 
 def test_the_field_names_are_those_of_the_specification() -> None:

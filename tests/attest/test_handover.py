@@ -14,9 +14,15 @@ from interlock.attest import handover
 from interlock.attest.evidence import Evidence
 from interlock.attest.handover import check_address, check_locked, local_evidence
 from interlock.errors import EvidenceRefused, Refusal, VerificationFailed
+from tasks.evidence import tree_here
 from tests.conftest import Project
 
 FOLDER = Path(handover.FOLDER)
+
+
+def handed(folder: Path) -> list[Evidence]:
+    """The evidence in a folder, about the tree that is here."""
+    return local_evidence(folder, tree_here())
 
 
 def files(session: str) -> list[Path]:
@@ -26,7 +32,7 @@ def files(session: str) -> list[Path]:
 
 def one(session: str) -> Evidence:
     """The evidence of a session, handed over."""
-    (found,) = [e for e in local_evidence(FOLDER) if e.session == session]
+    (found,) = [e for e in handed(FOLDER) if e.session == session]
     return found
 
 
@@ -38,7 +44,7 @@ def lock() -> str:
 def test_what_a_session_leaves_is_handed_over(project: Project) -> None:
     """The real writer and the real reader agree on every field."""
     project.check("lint", "smoke")
-    assert [e.session for e in local_evidence(FOLDER)] == ["lint", "smoke"]
+    assert [e.session for e in handed(FOLDER)] == ["lint", "smoke"]
     found = one("smoke")
     assert (found.result, found.fresh) == ("PASSED", True)
     assert found.tree == project.git("rev-parse", "HEAD^{tree}")
@@ -67,7 +73,7 @@ def test_no_byte_of_evidence_can_change(project: Project) -> None:
     for place in {*range(0, len(data), 7), len(data) - 1}:
         path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(VerificationFailed, match="altered"):
-            local_evidence(FOLDER)
+            handed(FOLDER)
     path.write_bytes(data)
     assert one("lint")
 
@@ -87,7 +93,7 @@ def test_evidence_that_is_cut_or_renamed_is_refused(
             {"cut": data[:-1], "more": data + b" ", "emptied": b""}[change]
         )
     with pytest.raises(VerificationFailed):
-        local_evidence(FOLDER)
+        handed(FOLDER)
 
 
 def test_no_byte_of_a_result_can_change(project: Project) -> None:
@@ -98,7 +104,7 @@ def test_no_byte_of_a_result_can_change(project: Project) -> None:
     for place in range(len(data)):
         path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(VerificationFailed, match="smoke.json"):
-            local_evidence(FOLDER)
+            handed(FOLDER)
     path.write_bytes(data)
     assert one("smoke")
 
@@ -108,7 +114,7 @@ def test_a_result_that_is_gone_is_refused(project: Project) -> None:
     project.check("smoke")
     (FOLDER / "smoke/smoke.json").unlink()
     with pytest.raises(VerificationFailed, match="no such file"):
-        local_evidence(FOLDER)
+        handed(FOLDER)
 
 
 def test_the_artifact_that_smoke_tried_is_the_one(project: Project) -> None:
@@ -138,7 +144,7 @@ def test_a_result_that_is_slipped_in_is_refused(project: Project) -> None:
     slipped = {"address": manifest.address}
     project.write("evidence/smoke/smoke.json", json.dumps(slipped))
     with pytest.raises(Refusal):
-        check_address(FOLDER, local_evidence(FOLDER), manifest)
+        check_address(FOLDER, handed(FOLDER), manifest)
 
 
 def test_an_address_that_cannot_be_read_is_refused(project: Project) -> None:
@@ -204,5 +210,5 @@ def test_the_lock_is_read_as_uv_writes_it(
 
 def test_no_evidence_is_none(tmp_path: Path) -> None:
     """An empty folder, or none at all: nothing is handed over, and nothing passes."""
-    assert local_evidence(tmp_path) == []
-    assert local_evidence(tmp_path / "gone") == []
+    assert handed(tmp_path) == []
+    assert handed(tmp_path / "gone") == []

@@ -105,7 +105,7 @@ def toy(project: Project) -> Project:
 
 def found() -> dict[str, Evidence]:
     """The evidence in the current folder, each verified as publish does it."""
-    return {each.session: each for each in local_evidence(Path("evidence"))}
+    return {each.session: each for each in local_evidence(Path("evidence"), "")}
 
 
 def results() -> dict[str, str]:

@@ -93,20 +93,23 @@ def _npy(path: Path) -> bool:
 
 def _onnx(path: Path) -> bool:
     """A protobuf ModelProto: `ir_version` first, then only fields that it knows."""
-    end, fields = path.stat().st_size, []
+    end = path.stat().st_size
+    seen: set[int] = set()
     with path.open("rb") as file:
         while file.tell() < end:
             number, wire = divmod(_varint(file), 8)
             size = _varint(file)
+            if number not in ({1} if not seen else _ONNX_FIELDS) or wire not in (0, 2):
+                return False
             if wire == 2:
                 if size > end - file.tell():
                     return False
                 file.seek(size, 1)
-            elif wire != 0:
-                return False
-            fields.append(number)
-    known = {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}
-    return fields[0] == 1 and 7 in fields and known.issuperset(fields)
+            seen.add(number)
+    return 7 in seen  # the graph
+
+
+_ONNX_FIELDS = {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}
 
 
 def _varint(file: BinaryIO) -> int:

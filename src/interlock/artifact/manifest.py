@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from interlock.canonical import canonical
-from interlock.errors import VerificationFailed
+from interlock.errors import Rejected, VerificationFailed
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 GIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -107,6 +107,29 @@ class Manifest:
                 f"{type(error).__name__}: {error}",
                 "do not use this version: its record was not written by interlock",
             ) from None
+
+
+def refuse_incompatible(old: Manifest, new: Manifest) -> None:
+    """Raise Rejected for a schema that callers of `old` could not use."""
+    if broken := incompatible(old.contract, new.contract):
+        raise Rejected(
+            f"a schema that callers of {old.short} can use",
+            "; ".join(broken),
+            "keep the columns of production, or give the new model a new name",
+        )
+
+
+def incompatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Why a caller of `old` could not call `new`; empty when every caller can."""
+    added = [n for n in new["input"] if n not in old["input"]]
+    retyped = [n for n, t in new["input"].items() if old["input"].get(n, t) != t]
+    reasons = [f"needs the new column {name!r}" for name in added]
+    reasons += [
+        f"column {n!r} is {new['input'][n]}, was {old['input'][n]}" for n in retyped
+    ]
+    if old["output"] != new["output"]:
+        reasons.append(f"answers {new['output']}, was {old['output']}")
+    return reasons
 
 
 def dir_hash(files: Iterable[tuple[str, str]]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from interlock.artifact.chunks import describe, digest
+from interlock.artifact.chunks import cut, describe, digest, write
 from interlock.artifact.formats import check_format
 from interlock.artifact.manifest import (
     File,
@@ -100,3 +101,14 @@ def _required(path: Path) -> Path:
             f"{path.name} beside pyproject.toml", "none", "write it with: nox -s lock"
         )
     return path
+
+
+def copy_out(manifest: Manifest, base: Path, folder: Path) -> None:
+    """Write the artifact packed from `base` into `folder`, as a pull would."""
+    for file in manifest.files:
+        write(file, folder, partial(_next, cut(base / file.path)))
+
+
+def _next(pieces: Iterator[bytes], chunk: str) -> bytes:
+    """The next piece, whatever it is called: `write` checks the whole."""
+    return next(pieces, b"")

@@ -41,7 +41,7 @@ def unseal(
         raise VerificationFailed(
             f"{what} signed by {threshold} of {len(keys)} trusted key(s)",
             "no such signature: the record was altered, or a stranger wrote it",
-            "do not use it; `interlock log` shows what was released, and by whom",
+            "do not use it; restore the record from a copy of the registry",
         ) from None
     except Exception as error:  # whatever a hostile record makes the parser raise
         raise VerificationFailed(

@@ -18,6 +18,8 @@ from interlock.errors import EvidenceRefused, VerificationFailed
 SESSION = "urn:interlock:session"
 FINISHED = "urn:interlock:finished"
 FRESH = "urn:interlock:virtualenv:fresh"
+PRODUCTION = "urn:interlock:production"
+COMPARED = {"nightly-eval"}  # the sessions that compare with production
 _CLOCK = timedelta(minutes=5)  # how far two honest clocks may differ
 
 
@@ -35,6 +37,7 @@ class Evidence:
     packages: Mapping[str, str]  # installed distribution -> version
     files: Mapping[str, str]  # what the session left -> sha256
     statement: Statement
+    production: str | None = None  # the address compared with; "" for none yet
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Finding:
     """A reason not to accept a session's evidence."""
 
     session: str
-    code: str  # missing, failed, tree, lock, weights, stale, future, reused
+    code: str  # missing, failed, tree, lock, weights, stale, future, reused, production
     expected: str
     found: str
 
@@ -74,6 +77,7 @@ def from_statement(statement: Statement) -> Evidence:
             packages=_packages(uris.values()),
             files=_files(entries),
             statement=statement,
+            production=predicate.get(PRODUCTION),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VerificationFailed(
@@ -114,35 +118,34 @@ def newest(evidence: Iterable[Evidence]) -> dict[str, Evidence]:
     return {each.session: each for each in ordered}
 
 
-def findings(
-    evidence: Mapping[str, Evidence],
-    demands: Mapping[str, timedelta],
-    manifest: Manifest,
-    now: datetime,
-) -> list[Finding]:
+@dataclass(frozen=True)
+class Demand:
+    """What evidence is held against: the sessions, the version, the time, the rival."""
+
+    sessions: Mapping[str, timedelta]  # session -> how old its evidence may be
+    manifest: Manifest
+    now: datetime
+    production: str = ""  # the address of the version in production; "" for none
+
+
+def findings(evidence: Mapping[str, Evidence], demand: Demand) -> list[Finding]:
     """Every reason why `evidence` does not allow to release the version."""
     return [
         finding
-        for session, oldest in demands.items()
-        for finding in _judge(session, evidence.get(session), manifest, now, oldest)
+        for session in demand.sessions
+        for finding in _judge(session, evidence.get(session), demand)
     ]
 
 
-def _judge(
-    session: str,
-    each: Evidence | None,
-    manifest: Manifest,
-    now: datetime,
-    oldest: timedelta,
-) -> list[Finding]:
+def _judge(session: str, each: Evidence | None, demand: Demand) -> list[Finding]:
     if each is None:
         return [Finding(session, "missing", "evidence that it passed", "none")]
-    age = now - each.finished
+    age, oldest = demand.now - each.finished, demand.sessions[session]
     found = []
     if each.result != "PASSED":
         found.append(Finding(session, "failed", "PASSED", each.result))
     for code in ("tree", "lock", "weights"):
-        want, got = getattr(manifest, code), getattr(each, code)
+        want, got = getattr(demand.manifest, code), getattr(each, code)
         if want != got:
             shown = (f"of {code} {want[:12]}", f"of {code} {got[:12]}")
             found.append(Finding(session, code, *shown))
@@ -150,12 +153,22 @@ def _judge(
         limit = f"at most {_hours(oldest)} old"
         found.append(Finding(session, "stale", limit, f"{_hours(age)} old"))
     if age < -_CLOCK:
-        found.append(
-            Finding(session, "future", "a time that has come", str(each.finished))
-        )
+        late = str(each.finished)
+        found.append(Finding(session, "future", "a time that has come", late))
     if not each.fresh:
         found.append(Finding(session, "reused", "a fresh virtualenv", "a reused one"))
+    if session in COMPARED and each.production != demand.production:
+        rivals = (_rival(demand.production), _rival(each.production))
+        found.append(Finding(session, "production", *rivals))
     return found
+
+
+def _rival(address: str | None) -> str:
+    """What a version was compared with, or is to be."""
+    if address is None:
+        return "compared with nobody knows what"
+    named = f"the version {address[:12]} in" if address else "no version in"
+    return f"compared with {named} production"
 
 
 def _hours(age: timedelta) -> str:
@@ -163,20 +176,14 @@ def _hours(age: timedelta) -> str:
     return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"
 
 
-def require(
-    evidence: Mapping[str, Evidence],
-    demands: Mapping[str, timedelta],
-    manifest: Manifest,
-    now: datetime,
-) -> list[Evidence]:
-    """The evidence that `demands` names, all of it acceptable.
+def require(evidence: Mapping[str, Evidence], demand: Demand) -> list[Evidence]:
+    """The evidence that is demanded, all of it acceptable.
 
     Raises EvidenceRefused, naming every reason, otherwise.
     """
-    refused = findings(evidence, demands, manifest, now)
-    if refused:
-        raise _refusal(refused, manifest)
-    return [evidence[session] for session in demands]
+    if refused := findings(evidence, demand):
+        raise _refusal(refused, demand.manifest)
+    return [evidence[session] for session in demand.sessions]
 
 
 def _refusal(refused: Sequence[Finding], manifest: Manifest) -> EvidenceRefused:
@@ -184,5 +191,10 @@ def _refusal(refused: Sequence[Finding], manifest: Manifest) -> EvidenceRefused:
     return EvidenceRefused(
         "; ".join(f"{f.session}: {f.expected}" for f in refused),
         "; ".join(f"{f.session}: {f.found} [{f.code}]" for f in refused),
-        f"run, on commit {manifest.commit[:12]}: nox -s {sessions}",
+        f"{_mend(refused)}, on commit {manifest.commit[:12]}: nox -s {sessions}",
     )
+
+
+def _mend(refused: Sequence[Finding]) -> str:
+    failed = any(finding.code == "failed" for finding in refused)
+    return "mend what failed, and run" if failed else "run"

@@ -23,14 +23,16 @@ FOLDER = "evidence"
 ADDRESS = "smoke/smoke.json"  # where smoke says which manifest it tried
 
 
-def local_evidence(folder: Path) -> list[Evidence]:
-    """The newest evidence of each session in `folder`, with all that it names.
+def local_evidence(folder: Path, tree: str) -> list[Evidence]:
+    """The newest evidence of each session in `folder`.
 
-    Raises VerificationFailed for a file that was altered or is not there any more.
+    What sessions left is checked for evidence about `tree` only: the rest is of other
+    work. Raises VerificationFailed for a file that was altered or is not there.
     """
     found = newest(_read(path) for path in sorted(folder.glob("*-*.json")))
     for each in found.values():
-        _check_results(folder, each)
+        if each.tree == tree:
+            _check_results(folder, each)
     return [*found.values()]
 
 

@@ -23,7 +23,7 @@ from interlock.artifact.chunks import digest
 from interlock.attest.envelope import payload, unseal
 from interlock.attest.statement import TRUST_ROOT, Statement
 from interlock.canonical import canonical
-from interlock.errors import BadConfiguration, VerificationFailed
+from interlock.errors import BadConfiguration, Refusal, VerificationFailed
 
 ROLES = ("root", "version", "evidence", "release")
 CHECKS = {"lint": 720, "unit": 720, "smoke": 720}  # hours that evidence lasts
@@ -117,9 +117,10 @@ def _read(record: bytes, number: int) -> TrustRoot:
             sha256=digest(record),
         )
     except Exception as error:  # whatever a hostile record makes the parsers raise
+        said = error.found if isinstance(error, Refusal) else error
         raise VerificationFailed(
             f"trust root {number} as docs/formats.md describes it",
-            f"{type(error).__name__}: {error}",
+            f"{type(error).__name__}: {said}",
             "do not use this registry: its trust root was altered",
         ) from None
 

@@ -24,6 +24,14 @@ from interlock.registry.store import open_store
 _FIRST = "root/00000001.json"
 
 
+class NoRegistry(BadConfiguration):
+    """There is no registry there, or not yet."""
+
+
+class NoKey(BadConfiguration):
+    """There is no key to sign with here."""
+
+
 def open_registry(url: str) -> Registry:
     """The registry at `url`, to read from.
 
@@ -33,7 +41,7 @@ def open_registry(url: str) -> Registry:
     store = open_store(url)
     records = [store.read(key) for key in store.keys("root/")]
     if not records:
-        raise BadConfiguration(
+        raise NoRegistry(
             "a registry with a trust root",
             f"none at {store.url}",
             "publish first (nox -s publish), or set INTERLOCK_REGISTRY",
@@ -125,7 +133,7 @@ def _from_file(path: Path) -> CryptoSigner:
         private = load_pem_private_key(path.read_bytes(), None)
         return CryptoSigner(private)
     except FileNotFoundError:
-        raise BadConfiguration(
+        raise NoKey(
             "a key to sign with", f"none at {path}", "set INTERLOCK_KEY to a key URI"
         ) from None
     except (ValueError, TypeError) as error:
@@ -165,11 +173,11 @@ def _pin(url: str, records: Sequence[bytes]) -> None:
             f"trust root {digest(records[0])[:12]}",
             f"find out who replaced the registry; if it was you, {place}",
         )
-    if len(records) < len(seen):
+    if [*records[: len(seen)]] != seen:
         raise VerificationFailed(
-            f"trust root {len(seen)} of {url}, which this machine has seen",
-            f"only {len(records)}",
-            "the registry was put back to an older state: find out by whom",
+            f"the {len(seen)} trust roots of {url} that this machine has seen",
+            "others, or fewer",
+            "the registry was put back, or forked: find out by whom",
         )
     for number, record in enumerate(records[len(seen) :], len(seen) + 1):
         replace(folder / f"{number:08}.json", record)

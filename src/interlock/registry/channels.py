@@ -8,14 +8,13 @@ it first; nobody takes it twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from securesystemslib.signer import Signer
 
 from interlock.artifact.chunks import digest
-from interlock.artifact.manifest import Manifest
 from interlock.attest.envelope import seal
 from interlock.attest.statement import SUMMARY, Statement, moment, timestamp
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed
@@ -29,7 +28,6 @@ class Release:
     """One entry of a channel: this version, on this evidence."""
 
     channel: str
-    sequence: int
     name: str
     commit: str
     address: str  # of the version released
@@ -38,7 +36,8 @@ class Release:
     actor: str
     reason: str
     released: datetime
-    previous: str  # sha256 of the previous release's record; "" for the first
+    sequence: int = 0  # from 1; 0 in a draft
+    previous: str = ""  # sha256 of the previous release's record; "" for the first
 
     @property
     def version(self) -> str:
@@ -162,44 +161,28 @@ def log(registry: Registry, name: str, channel: str) -> Iterator[Release]:
 
 
 def append(
-    registry: Registry,
-    manifest: Manifest,
-    channel: str,
-    evidence: Sequence[str],
-    signer: Signer,
-    *,
-    actor: str,
-    reason: str,
-    now: datetime,
+    registry: Registry, draft: Release, last: tuple[Release, bytes] | None, key: Signer
 ) -> Release:
-    """Release a version: the next entry of the channel.
+    """Release what `draft` says: the entry after `last`, which was decided on.
 
-    `evidence` are keys of records in the registry. Raises Conflict, naming the winner,
-    when another release took the number first.
+    Raises Conflict, naming the winner, when another release took the number first.
     """
     from interlock import __version__
 
-    last = head(registry, manifest.name, channel)
-    release = Release(
-        channel=channel,
+    release = replace(
+        draft,
         sequence=last[0].sequence + 1 if last else 1,
-        name=manifest.name,
-        commit=manifest.commit,
-        address=manifest.address,
-        evidence={key: digest(registry.store.read(key)) for key in evidence},
-        policy=registry.trust.sha256,
-        actor=actor,
-        reason=reason,
-        released=now,
         previous=digest(last[1]) if last else "",
     )
     statement = release.statement(__version__, registry.trust.sequence)
-    key = release_key(manifest.name, channel, release.sequence)
-    if not registry.store.create(key, seal(statement, signer)):
-        winner = open_release(registry, key, registry.store.read(key))
-        raise Conflict(
-            f"to be the one who writes release {release.sequence} of {channel}",
-            f"{winner.actor} released {winner.name}@{winner.commit[:12]} just before",
-            "look at `interlock log`, and run the command again if it is still right",
-        )
-    return release
+    where = release_key(release.name, release.channel, release.sequence)
+    if registry.store.create(where, seal(statement, key)):
+        return release
+    winner = open_release(registry, where, registry.store.read(where))
+    if winner.address == release.address:
+        return winner
+    raise Conflict(
+        f"to be the one who writes release {release.sequence} of {release.channel}",
+        f"{winner.actor} released {winner.name}@{winner.commit[:12]} just before",
+        "look at `interlock log`, and run the command again if it is still right",
+    )

@@ -47,11 +47,19 @@ class Registry:
 
     def add_chunk(self, data: bytes) -> bool:
         """Store a chunk; False where the registry has it already."""
-        return self.store.create(chunk_key(digest(data)), data)
+        sha256 = digest(data)
+        created = self.store.create(chunk_key(sha256), data)
+        if not created:
+            self.chunk(sha256)  # what is there already must be what it is called
+        return created
 
     def version(self, name: str, commit: str) -> Manifest:
         """The manifest of NAME@COMMIT. Raises KeyError where there is none."""
-        return self.open_version(self.store.read(version_key(name, commit)))
+        key = version_key(name, commit)
+        manifest = self.open_version(self.store.read(key))
+        if (manifest.name, manifest.commit) != (name, commit):
+            raise VerificationFailed(key, f"{manifest.version} there", "do not use it")
+        return manifest
 
     def open_version(self, record: bytes) -> Manifest:
         """The manifest in a version record, verified."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from interlock.artifact.chunks import digest
 from interlock.artifact.manifest import Manifest
-from interlock.attest.evidence import Evidence
+from interlock.attest.evidence import Evidence, newest
 from interlock.errors import BadConfiguration, VerificationFailed
 from interlock.registry.channels import Release, live, release_key
 from interlock.registry.records import Registry, find_commit, version_key
@@ -36,7 +36,7 @@ def parse_reference(reference: str) -> tuple[str, str]:
         raise BadConfiguration(
             "NAME@CHANNEL or NAME@COMMIT",
             repr(reference),
-            "for example flights@production",
+            "name both, for example flights@production",
         )
     return name, ref
 
@@ -64,9 +64,7 @@ def _assemble(
 ) -> Version:
     key = version_key(name, commit)
     version = {key: read_required(registry.store, key)}
-    manifest = registry.open_version(version[key])
-    if (manifest.name, manifest.commit) != (name, commit):
-        raise VerificationFailed(key, f"{manifest.version} there", "do not use it")
+    manifest = registry.version(name, commit)
     keys = release.evidence if release else registry.evidence_keys(manifest)
     records = {each: read_required(registry.store, each) for each in keys}
     evidence = tuple(registry.open_evidence(k, data) for k, data in records.items())
@@ -99,11 +97,8 @@ def _check_evidence(
 ) -> None:
     """Refuse a version without passing evidence of each session that is demanded."""
     about = (manifest.tree, manifest.lock, manifest.weights)
-    passed = {
-        each.session
-        for each in evidence
-        if each.result == "PASSED" and (each.tree, each.lock, each.weights) == about
-    }
+    own = [e for e in evidence if (e.tree, e.lock, e.weights) == about]
+    passed = {n for n, each in newest(own).items() if each.result == "PASSED"}
     if missing := demanded - passed:
         raise VerificationFailed(
             f"passing evidence of {', '.join(sorted(missing))} about {manifest.short}",
