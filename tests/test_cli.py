@@ -48,6 +48,9 @@ def test_help_fits_80_columns(
         (("rollback", "toy", "no-such-channel"), 2),
         (("promote", "no-such-channel"), 2),
         (("publish", "no-such-channel"), 2),
+        (("bogus",), 2),
+        (("pull", "toy@staging"), 2),
+        (("show", "toy@staging", "--no-such-option"), 2),
     ],
 )
 def test_bad_input_is_a_refusal_of_three_lines(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from interlock import promote
 from interlock.promote import standing
-from tests.conftest import Project
+from tasks import evidence
+from tests.conftest import Project, _session
+from tests.test_publish import rewrite
 
 
 def _release(project: Project, slope: float) -> str:
@@ -146,8 +151,6 @@ def test_what_is_live_stays_live_however_old_its_evidence(
     """A quiet project does not turn red by itself."""
     from datetime import UTC, datetime
 
-    from interlock import promote
-
     assert published.run("publish").code == 0
 
     class Later(datetime):
@@ -169,3 +172,89 @@ def test_the_night_does_not_hide_a_broken_project(project: Project) -> None:
     table = project.root / "pyproject.toml"
     table.write_text(table.read_text("utf-8").replace("predict = ", "predicts = "))
     assert project.run("promote", "--nightly").code == 2
+
+
+def test_evidence_compared_with_another_production_does_not_count(
+    published: Project,
+) -> None:
+    """An evaluation that could not see production cannot move it."""
+    published.check("nightly-eval")
+    assert published.run("promote").code == 0
+    published.learn(3.0)
+    published.publish()
+    with evidence.recorded(_session("nightly-eval")) as record:
+        record.notes["urn:interlock:production"] = ""
+    answer = published.run("promote")
+    assert (answer.code, "[production]" in answer.err) == (6, True)
+    published.check("nightly-eval")
+    assert published.run("promote").code == 0
+
+
+def test_a_package_that_is_not_locked_does_not_reach_production(
+    published: Project,
+) -> None:
+    """The sessions that only production demands are held to the lock as well."""
+    published.check("nightly-eval")
+    rewrite(published, "nightly-eval", "pkg:pypi/numpy@", "pkg:pypi/numpy@0.0.")
+    answer = published.run("promote")
+    assert (answer.code, "also numpy 0.0." in answer.err) == (6, True)
+
+
+def test_a_schema_that_breaks_callers_is_not_released(published: Project) -> None:
+    """Whatever smoke could see: the release itself compares with production."""
+    published.check("nightly-eval")
+    assert published.run("promote").code == 0
+    table = published.root / "pyproject.toml"
+    text = table.read_text("utf-8")
+    table.write_text(text.replace('x = "number"', 'x = "number", z = "number"'))
+    golden = published.root / "lib/toy/golden.json"
+    golden.write_text(golden.read_text().replace('{"x":', '{"z": 1.0, "x":'))
+    published.commit()
+    published.check()
+    answer = published.run("publish")
+    assert (answer.code, "needs the new column 'z'" in answer.err) == (3, True)
+
+
+def test_a_rollback_that_comes_first_is_not_overridden(
+    published: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release is decided on one head, and goes after that one or not at all."""
+    first = published.git("rev-parse", "HEAD")
+    published.learn(3.0)
+    published.publish()
+    real = promote.append  # type: ignore[attr-defined]
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(promote, "append", real)
+        assert published.run("rollback", "toy", "staging").code == 0
+        return real(*arguments)
+
+    published.write("notes.txt", "new")
+    published.commit()
+    published.check()
+    monkeypatch.setattr(promote, "append", late)
+    answer = published.run("publish")
+    assert (answer.code, "just before" in answer.err) == (8, True)
+    live = published.run("show", "toy@staging", "--json").json["version"]
+    assert live == f"toy@{first}"
+
+
+def test_what_a_failed_night_found_is_attached(published: Project) -> None:
+    """And nothing is released, nor is anything refused twice."""
+    published.fail("nightly-eval")
+    answer = published.run("promote", "--nightly", "--attach-only")
+    assert (answer.code, answer.out) == (
+        0,
+        "attached: lint, smoke, unit, nightly-eval\n",
+    )
+    assert len([*published.registry.glob("evidence/toy/*/nightly-eval-*.json")]) == 1
+
+
+def test_a_reason_cannot_forge_the_log(published: Project) -> None:
+    """Neither by lines of its own nor by colours."""
+    published.learn(3.0)
+    published.publish()
+    forged = "fine\n\nstaging 9  toy@000\x1b[31m"
+    assert published.run("rollback", "toy", "staging", "--reason", forged).code == 0
+    out = published.run("log", "toy").out
+    assert "\\n\\nstaging 9" in out and "\x1b" not in out

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from interlock import promote, publish
+from tasks import evidence
 from tests.conftest import Project
 
 
@@ -104,7 +106,7 @@ def test_old_evidence_is_refused(
 def test_evidence_from_a_reused_virtualenv_is_refused(project: Project) -> None:
     """A reused virtualenv was not checked against the lock."""
     project.check()
-    _rewrite(project, "lint", "virtualenv:fresh", "virtualenv:reused")
+    rewrite(project, "lint", "virtualenv:fresh", "virtualenv:reused")
     answer = project.run("publish")
     assert (answer.code, "[reused]" in answer.err) == (6, True)
 
@@ -112,12 +114,12 @@ def test_evidence_from_a_reused_virtualenv_is_refused(project: Project) -> None:
 def test_a_package_that_is_not_locked_is_refused(project: Project) -> None:
     """Whatever ran beside the locked packages may have changed the outcome."""
     project.check()
-    _rewrite(project, "unit", "pkg:pypi/numpy@", "pkg:pypi/numpy@0.0.")
+    rewrite(project, "unit", "pkg:pypi/numpy@", "pkg:pypi/numpy@0.0.")
     answer = project.run("publish")
     assert (answer.code, "also numpy 0.0." in answer.err) == (6, True)
 
 
-def _rewrite(project: Project, session: str, old: str, new: str) -> None:
+def rewrite(project: Project, session: str, old: str, new: str) -> None:
     """Change evidence as somebody would who knows how its file is named."""
     import hashlib
 
@@ -140,7 +142,7 @@ def test_smoke_must_have_tried_this_very_artifact(project: Project) -> None:
     import hashlib
 
     new = hashlib.sha256(left.read_bytes()).hexdigest()
-    _rewrite(project, "smoke", old["sha256"], new)
+    rewrite(project, "smoke", old["sha256"], new)
     answer = project.run("publish")
     assert (answer.code, "smoke to have tried the artifact" in answer.err) == (6, True)
 
@@ -190,3 +192,25 @@ def test_the_same_chunks_are_sent_once(published: Project) -> None:
     published.write("lib/toy/__init__.py", '"""Changed."""\n')
     sent = published.publish().out.partition("(")[2].partition(" bytes")[0]
     assert int(sent) == len('"""Changed."""\n')
+
+
+def test_evidence_of_other_work_does_not_get_in_the_way(published: Project) -> None:
+    """What an earlier tree left in the folder is neither checked nor attached."""
+    published.check("nightly-eval")
+    rewrite(published, "nightly-eval", "pkg:pypi/numpy@", "pkg:pypi/numpy@0.0.")
+    published.write("lib/toy/__init__.py", '"""Newer."""\n')
+    assert published.publish().code == 0
+
+
+@pytest.mark.parametrize("name", ["Inter_Lock.toy", "interlock"])
+def test_the_project_itself_need_not_be_locked(project: Project, name: str) -> None:
+    """However its name is spelt."""
+    facts = json.dumps(
+        ["3.11.7", "linux-x86_64", {"inter-lock-toy": "1", "interlock": "1"}]
+    )
+    table = project.root / "pyproject.toml"
+    text = table.read_text("utf-8")
+    table.write_text(text.replace('name = "interlock"', f'name = "{name}"'), "utf-8")
+    session = SimpleNamespace(run=lambda *_, **__: facts)
+    entries = [*evidence._surroundings(session, True)]  # type: ignore[arg-type]
+    assert len([e for e in entries if e["name"].startswith("package ")]) == 1

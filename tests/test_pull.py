@@ -7,12 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from securesystemslib.signer import CryptoSigner
 
 import interlock
+from interlock.attest.envelope import seal
+from interlock.attest.trust import first_root
 from interlock.errors import VerificationFailed
 from interlock.packages import differences
 from tests.conftest import Project
@@ -260,3 +265,98 @@ def test_two_pulls_of_one_folder_at_once(published: Project) -> None:
     assert [pull.wait() for pull in pulls] == [0] * 6
     assert published.run("verify", "model").code == 0
     assert not [*published.root.glob(".model-*.new")]
+
+
+def test_another_module_of_the_host_does_not_serve(published: Project) -> None:
+    """Even one that load and predict only import."""
+    published.write("lib/toy/helper.py", "FACTOR = 1\n")
+    code = published.root / "lib/toy/model.py"
+    code.write_text("import toy.helper\n" + code.read_text())
+    table = published.root / "pyproject.toml"
+    listed = 'code = ["toy/__init__.py", "toy/helper.py", "toy/model.py"]'
+    text = table.read_text("utf-8")
+    table.write_text(text.replace('code = ["toy/__init__.py", "toy/model.py"]', listed))
+    published.publish()
+    program = (
+        "import sys, types; sys.modules['toy.helper'] = types.ModuleType('toy.helper');"
+        "import interlock; interlock.load('toy@staging')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert "expected: toy.helper from" in run.stderr
+
+
+def test_readers_never_see_half_a_version(published: Project, tmp_path: Path) -> None:
+    """Pulls of alternating versions into one folder, while a reader verifies."""
+    first = published.git("rev-parse", "HEAD")
+    published.learn(3.0)
+    published.publish()
+    target = str(tmp_path / "shared")
+    assert published.run("pull", f"toy@{first}", target).code == 0
+    loop = (
+        "import sys; from interlock.cli import main\n"
+        "for _ in range(8):\n"
+        "    for ref in sys.argv[2:]:\n"
+        "        assert main(['pull', ref, sys.argv[1]]) == 0"
+    )
+    refs = (f"toy@{first}", "toy@staging")
+    pulls = [
+        subprocess.Popen(
+            [sys.executable, "-c", loop, target, *order], stdout=subprocess.DEVNULL
+        )
+        for order in (refs, refs[::-1])
+    ]
+    while any(pull.poll() is None for pull in pulls):
+        answer = published.run("verify", target)
+        assert answer.code == 0, answer.err
+    assert [pull.returncode for pull in pulls] == [0, 0]
+
+
+def test_names_that_look_alike_leave_each_other_alone(published: Project) -> None:
+    """A folder called * is one folder."""
+    for target in ("alpha-model", "*-model"):
+        assert published.run("pull", "toy@staging", target).code == 0
+    assert published.run("verify", "alpha-model").code == 0
+
+
+def test_a_damaged_chunk_is_found_by_the_next_publish(published: Project) -> None:
+    """What is there already is read before it is relied on."""
+    _flip(_one(published, "chunks/sha256/*/*"))
+    published.write("lib/toy/__init__.py", '"""Another."""\n')
+    published.write("lib/toy/new.txt", "#\n")
+    published.commit()
+    published.check()
+    assert published.run("publish").code == 7
+
+
+@pytest.mark.parametrize("garbage", [b"\xff", b"-1", b"many", b""])
+def test_what_a_host_has_seen_is_not_forgotten_quietly(
+    published: Project, garbage: bytes
+) -> None:
+    """A number that was changed refuses; it does not count as none."""
+    published.run("pull", "toy@staging", "model")
+    (seen,) = (published.registry.parent / "seen").rglob("staging")
+    seen.write_bytes(garbage)
+    assert published.run("pull", "toy@staging", "model").code == 7
+
+
+def test_a_fork_of_the_trust_root_is_refused(published: Project) -> None:
+    """Another root under a number that this machine has seen."""
+    key = load_pem_private_key(
+        (published.registry.parent / "key.pem").read_bytes(), None
+    )
+    signer = CryptoSigner(key)
+
+    def root(hours: int) -> bytes:
+        first = first_root(signer.public_key)
+        channels = {"staging": {"lint": hours}}
+        predicate = {**first.predicate, "sequence": 2, "channels": channels}
+        return seal(replace(first, predicate=predicate), signer)
+
+    path = published.registry / "root/00000002.json"
+    path.write_bytes(root(1))
+    assert published.run("log", "toy").code == 0
+    path.write_bytes(root(2))
+    answer = published.run("log", "toy")
+    assert (answer.code, "forked" in answer.err) == (7, True)

@@ -303,3 +303,26 @@ def test_the_run_is_named_in_ci(
     project.check("lint")
     url = found()["lint"].statement.predicate["url"]
     assert url == "https://github.example/a/b/actions/runs/7"
+
+
+@pytest.mark.parametrize("how", ["sparse", "exclude", "filter", "global"])
+def test_no_setting_of_git_hides_a_file(project: Project, how: str) -> None:
+    """The tree is that of the files, whatever Git was told to leave out or change."""
+    committed = project.git("rev-parse", "HEAD^{tree}")
+    assert tree_here() == committed
+    if how == "sparse":
+        project.git("status")  # the files were copied: Git looks at them anew
+        project.git("sparse-checkout", "set", "--no-cone", "/*", "!/lib/data.csv")
+    elif how == "exclude":
+        (project.root / ".git/info").mkdir(exist_ok=True)
+        (project.root / ".git/info/exclude").write_text("conftest.py\n")
+        project.write("conftest.py", "import os; os._exit(0)\n")
+    elif how == "global":
+        project.git("config", "core.excludesFile", project.write("x.txt", "h*\n").name)
+        project.write("hidden.py", "")
+    else:
+        project.git("config", "filter.same.clean", "git show HEAD:lib/toy/model.py")
+        (project.root / ".git/info").mkdir(exist_ok=True)
+        (project.root / ".git/info/attributes").write_text("*.py filter=same\n")
+        project.write("lib/toy/model.py", "changed = True\n")
+    assert tree_here() != committed
