@@ -46,14 +46,6 @@ def unit(session: nox.Session) -> None:
         )
 
 
-@nox.session(default=False)
-def campaign(session: nox.Session) -> None:
-    """Kill publish and pull at every one of their steps; slow."""
-    install(session, "--editable", ".")
-    every_step = SAME_EVERYWHERE | {"INTERLOCK_CAMPAIGN": "1"}
-    session.run("pytest", "-v", "tests/test_crash.py", env=every_step)
-
-
 def _seed(tree: str) -> str:
     """The same for the same source, so that a failure comes again; else another."""
     return str(int(tree[:8], 16))

@@ -96,7 +96,7 @@ def read(root: Path) -> Config:
             "none",
             "add it: README.md, 'On your own repository', has one to copy",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadConfiguration(
             "pyproject.toml to be TOML", str(error), "correct it there"
         ) from None
@@ -121,7 +121,8 @@ def _checked(config: Config) -> Config:
         raise _wrong(".path", "a folder inside the project", config.path)
     for key in ("weights", "golden", "code"):
         for path in _paths(getattr(config, key)):
-            if str(PurePosixPath("/", path))[1:] != path or ".." in path.split("/"):
+            plain = str(PurePosixPath("/", path))[1:] == path and path.isprintable()
+            if not plain or ".." in path.split("/"):
                 raise _wrong(f".{key}", "a plain path below `path`", path)
     if not config.schema.input:
         raise _wrong(".schema.input", "a column or more", "none")
@@ -182,7 +183,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         if value in arguments:
             return value
         raise _wrong(where, " or ".join(map(repr, arguments)), value)
-    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+    elif kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)
     elif isinstance(kind, type) and type(value) is kind:
         return value

@@ -19,7 +19,8 @@ from uuid import uuid4
 
 def home() -> Path:
     """The folder of this machine's own state."""
-    return Path(os.environ.get("INTERLOCK_HOME") or "~/.interlock").expanduser()
+    named = os.environ.get("INTERLOCK_HOME") or "~/.interlock"
+    return Path(os.path.expanduser(named))  # Path's own raises for ~nobody
 
 
 def registry_url(named: str = "", configured: str = "") -> str:

@@ -134,7 +134,7 @@ def _of_checkout(folder: Path) -> tuple[Registry, Manifest, list[Evidence]]:
         ) from None
     local = local_evidence(source.root / FOLDER, manifest.tree)
     own = [each for each in local if each.tree == manifest.tree]
-    check_locked(own, (source.root / LOCK).read_text("utf-8"))
+    check_locked(own, (source.root / LOCK).read_text("utf-8", "replace"))
     return registry, manifest, local
 
 

@@ -68,7 +68,7 @@ def _publish(source: Source, files: Path, channel: str, reason: str) -> Publishe
     key = signer(registry)
     evidence = local_evidence(source.root / FOLDER, manifest.tree)
     own = [each for each in evidence if each.tree == manifest.tree]
-    check_locked(own, (files / LOCK).read_text("utf-8"))
+    check_locked(own, (files / LOCK).read_text("utf-8", "replace"))
     sent = 0
     if not is_published(registry, manifest):
         sessions = registry.trust.demands(channel)

@@ -18,13 +18,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NoReturn
 
 from interlock import config as configuration
 from interlock.artifact.manifest import Manifest, refuse_incompatible
 from interlock.artifact.pack import copy_out, pack
 from interlock.canonical import canonical
-from interlock.errors import BadConfiguration, CheckBroken, Rejected
+from interlock.errors import BadConfiguration, CheckBroken, Refusal, Rejected
 from interlock.home import registry_url
 from interlock.model import golden_examples, load_folder
 from interlock.registry.access import NoRegistry, open_registry
@@ -94,19 +94,23 @@ def _ask(unpacked: Path, manifest: Manifest) -> Answer:
         env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
         capture_output=True,
         text=True,
+        errors="replace",
     )
     try:
         reply = json.loads(run.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
+        refused = _REFUSALS[reply["refused"]] if "refused" in reply else None
+        return _refuse(refused, reply["lines"]) if refused else Answer(**reply)
+    except (LookupError, ValueError, TypeError):
         last = (run.stderr.strip() or "nothing").splitlines()[-1]
         raise CheckBroken(
             "the unpacked model to answer",
             f"its process ended with exit code {run.returncode}: {last}",
             "load the model in the serve virtualenv by hand to see more",
         ) from None
-    if "refused" in reply:
-        raise _REFUSALS[reply["refused"]](*reply["lines"])
-    return Answer(**reply)
+
+
+def _refuse(kind: type[Refusal], lines: Sequence[str]) -> NoReturn:
+    raise kind(*lines)
 
 
 _REFUSALS = {kind.__name__: kind for kind in (BadConfiguration, CheckBroken)}

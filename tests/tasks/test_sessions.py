@@ -24,7 +24,7 @@ BY_HAND = {"lock", "campaign"}  # no job runs these
 
 def _registered() -> dict[str, Any]:
     """Every session that Nox knows, by its name."""
-    importlib.import_module("tasks")
+    importlib.import_module("tasks.campaign")
     return {str(name): function for name, function in registry.get().items()}
 
 

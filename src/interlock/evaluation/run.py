@@ -64,6 +64,9 @@ def evaluate(
             source = data.prepare(settings.data, root, Path(scratch))
             facts = _predicted(candidate, production, settings, source, paths)
         return _judged(facts, conditions, settings, paths, started)
+    except pa.ArrowException as error:
+        _cleared(out)
+        raise CheckBroken("data that Arrow can read", str(error), "mend it") from error
     except BaseException:
         _cleared(out)
         raise

@@ -18,7 +18,7 @@ class Folder:
     """A store in a folder of a local file system."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
+        self.root = Path(os.path.expanduser(root)).absolute()
         self.url = str(self.root)
 
     def create(self, key: str, data: bytes) -> bool:
