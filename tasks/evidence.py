@@ -29,6 +29,7 @@ from tasks.environment import LOCK, project
 from tasks.verdict import told
 
 FOLDER = Path("evidence")
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # the newest evidence counts: seconds are too coarse
 _FACTS = """
 import importlib.metadata, json, platform
 packages = {d.name: d.version for d in importlib.metadata.distributions()}
@@ -166,7 +167,9 @@ def _write(
                 *_left(record),
             ],
             "urn:interlock:session": session.name,
-            "urn:interlock:finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "urn:interlock:finished": datetime.now(UTC).strftime(
+                "%Y-%m-%dT%H:%M:%S.%fZ"
+            ),
             **_run_url(os.environ),
             **record.notes,
         },

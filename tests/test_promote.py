@@ -245,7 +245,7 @@ def test_what_a_failed_night_found_is_attached(published: Project) -> None:
     answer = published.run("promote", "--nightly", "--attach-only")
     assert (answer.code, answer.out) == (
         0,
-        "attached: lint, smoke, unit, nightly-eval\n",
+        "attached: lint, unit, smoke, nightly-eval\n",
     )
     assert len([*published.registry.glob("evidence/toy/*/nightly-eval-*.json")]) == 1
 

@@ -78,5 +78,9 @@ def timestamp(moment: datetime) -> str:
 
 
 def moment(text: str) -> datetime:
-    """The time that `timestamp` wrote. Raises ValueError for another form."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    """The time that `timestamp` wrote, or one with a fraction of the second.
+
+    Raises ValueError for another form.
+    """
+    form = "%Y-%m-%dT%H:%M:%S.%fZ" if "." in text else "%Y-%m-%dT%H:%M:%SZ"
+    return datetime.strptime(text, form).replace(tzinfo=UTC)

@@ -311,7 +311,7 @@ def _expected(condition: Condition) -> str:
     if not condition.paired:
         return f"expected at least {wording.percent(condition.bound)}"
     if condition.bound <= 0:
-        return f"tolerance {wording.points(abs(condition.bound))}"
+        return f"tolerance {wording.points(abs(condition.bound))} points"
     return f"expected at least {wording.gain(condition.bound)}"
 
 
