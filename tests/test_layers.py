@@ -11,6 +11,7 @@ ROOT = Path(interlock.__file__).parent
 # From the top: what stands in a row may not import what stands in one above.
 ROWS = (
     ("cli",),
+    ("printing",),
     ("evaluate", "publish", "smoke"),
     ("promote", "pull"),
     ("evaluation", "registry"),

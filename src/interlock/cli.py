@@ -11,22 +11,19 @@ import argparse
 import json
 import os
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from interlock import __version__
+from interlock import __version__, printing
 from interlock.config import configured_registry
 from interlock.errors import BadConfiguration, Refusal
 from interlock.home import registry_url
 
 if TYPE_CHECKING:
-    from interlock.registry.channels import Release
     from interlock.registry.records import Registry
-    from interlock.registry.resolve import Version
 
 Reply = tuple[dict[str, Any], str]  # what --json prints, and what people read
 
@@ -39,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values, text = _run(_parser().parse_args(arguments))
         print(json.dumps(values, indent=2) if as_json else text, flush=True)
     except Refusal as refusal:
-        _print_refusal(refusal, as_json)
+        printing.print_refusal(refusal, as_json)
         return refusal.exit_code
     except BrokenPipeError:  # who read us has read enough
         sys.stdout = open(os.devnull, "w")
@@ -75,17 +72,6 @@ class _Parser(argparse.ArgumentParser):
         """Raise BadConfiguration with the usage of the command."""
         usage = " ".join(self.format_usage().removeprefix("usage: ").split())
         raise BadConfiguration(usage, message, f"see {self.prog} --help")
-
-
-def _print_refusal(refusal: Refusal, as_json: bool) -> None:
-    if as_json:
-        lines = {k: getattr(refusal, k) for k in ("expected", "found", "todo")}
-        print(json.dumps({"refused": lines, "exit_code": refusal.exit_code}, indent=2))
-    wrapper = textwrap.TextWrapper(80, break_on_hyphens=False)
-    wrapper.subsequent_indent = " " * 10
-    for line in str(refusal).splitlines():
-        caret = line.strip() == "^"  # it stands below the place that it points at
-        print(line if caret else wrapper.fill(line), file=sys.stderr)
 
 
 def _smoke(options: argparse.Namespace) -> Reply:
@@ -131,12 +117,12 @@ def _publish(options: argparse.Namespace) -> Reply:
             if done.new
             else f"{manifest.version} is published already: nothing to do"
         ),
-        _moved_line(release, done.moved.new),
-        f"pull it: {_command()} pull {manifest.name}@{release.channel}"
+        printing.moved_line(release, done.moved.new),
+        f"pull it: {printing.this_command()} pull {manifest.name}@{release.channel}"
         f" {manifest.name}-model",
     ]
     values: dict[str, Any] = {"version": manifest.version, "address": manifest.address}
-    values |= {"new": done.new, "release": _release_json(release)}
+    values |= {"new": done.new, "release": printing.release_json(release)}
     return values, "\n".join(lines)
 
 
@@ -155,23 +141,8 @@ def _promote(options: argparse.Namespace) -> Reply:
             raise
         why = f"expected {refusal.expected}; found {refusal.found}"
         return {"release": None, "reason": why}, f"nothing promoted: {why}"
-    values = {"release": _release_json(moved.release), "new": moved.new}
-    return values, _moved_line(moved.release, moved.new)
-
-
-def _moved_line(release: Release, new: bool) -> str:
-    state = f"release {release.sequence} of {release.channel}"
-    return f"{state}: {release.name}@{release.commit[:12]}" + (
-        "" if new else ", as before"
-    )
-
-
-def _command() -> str:
-    """How to call this very program from here, to be typed as it is."""
-    program = Path(sys.argv[0])
-    if program.is_absolute() and program.is_relative_to(Path.cwd()):
-        return str(program.relative_to(Path.cwd()))
-    return "interlock"
+    values = {"release": printing.release_json(moved.release), "new": moved.new}
+    return values, printing.moved_line(moved.release, moved.new)
 
 
 def _rollback(options: argparse.Namespace) -> Reply:
@@ -183,7 +154,9 @@ def _rollback(options: argparse.Namespace) -> Reply:
     release = rollback(
         registry, options.name, options.channel, key, options.reason, options.to
     )
-    return {"release": _release_json(release)}, _moved_line(release, True)
+    return {"release": printing.release_json(release)}, printing.moved_line(
+        release, True
+    )
 
 
 def _pull(options: argparse.Namespace) -> Reply:
@@ -192,7 +165,7 @@ def _pull(options: argparse.Namespace) -> Reply:
     registry = _registry(options)
     version, _ = pull(registry, options.version, options.folder, options.packages)
     text = f"{version.manifest.short} is in {options.folder}, verified"
-    return _version_json(version), text
+    return printing.version_json(version), text
 
 
 def _verify(options: argparse.Namespace) -> Reply:
@@ -203,16 +176,11 @@ def _verify(options: argparse.Namespace) -> Reply:
     else:
         version = verify_registry(_registry(options), options.what)
     text = (
-        f"{version.manifest.short}, {_place(version)}: "
+        f"{version.manifest.short}, {printing.place(version)}: "
         f"{len(version.manifest.files)} files, "
         f"{len(version.records)} signed records, all as judged"
     )
-    return _version_json(version), text
-
-
-def _place(version: Version) -> str:
-    release = version.release
-    return f"{release.channel} {release.sequence}" if release else "in no channel"
+    return printing.version_json(version), text
 
 
 def _log(options: argparse.Namespace) -> Reply:
@@ -231,25 +199,8 @@ def _log(options: argparse.Namespace) -> Reply:
             repr(options.name),
             "publish it first: nox -s publish",
         )
-    values = {"releases": [_release_json(release) for release in releases]}
-    return values, "\n\n".join(map(_log_entry, reversed(releases)))
-
-
-def _log_entry(release: Release) -> str:
-    when = f"{release.released:%Y-%m-%d %H:%M} UTC"
-    sessions = [key.rpartition("/")[2].rpartition("-")[0] for key in release.evidence]
-    return (
-        f"{release.channel} {release.sequence}  {release.name}@{release.commit[:12]}\n"
-        f"  when      {when}\n"
-        f"  who       {_shown(release.actor)}\n"
-        f"  why       {_shown(release.reason)}\n"
-        f"  evidence  {', '.join(sessions)}"
-    )
-
-
-def _shown(text: str) -> str:
-    """Text that somebody else wrote, unable to forge lines or to colour them."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    values = {"releases": [printing.release_json(release) for release in releases]}
+    return values, "\n\n".join(map(printing.log_entry, reversed(releases)))
 
 
 def _show(options: argparse.Namespace) -> Reply:
@@ -269,7 +220,7 @@ def _show(options: argparse.Namespace) -> Reply:
         ),
         *(f"  {file.size:>13,}  {file.path}" for file in manifest.files),
     ]
-    return _version_json(version), "\n".join(lines)
+    return printing.version_json(version), "\n".join(lines)
 
 
 def _registry(options: argparse.Namespace) -> Registry:
@@ -281,29 +232,6 @@ def _registry(options: argparse.Namespace) -> Registry:
 def _url(options: argparse.Namespace) -> str:
     """Where the registry is; a project here may name it."""
     return registry_url(options.registry, configured_registry(Path.cwd()))
-
-
-def _release_json(release: Release) -> dict[str, Any]:
-    values = asdict(release) | {"evidence": dict(release.evidence)}
-    return values | {"released": release.released.isoformat()}
-
-
-def _version_json(version: Version) -> dict[str, Any]:
-    manifest, release = version.manifest, version.release
-    return {
-        "version": manifest.version,
-        "address": manifest.address,
-        "manifest": manifest.to_json(),
-        "release": _release_json(release) if release else None,
-        "evidence": [
-            {
-                "session": e.session,
-                "result": e.result,
-                "finished": e.finished.isoformat(),
-            }
-            for e in version.evidence
-        ],
-    }
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,92 @@
+"""How the command line says things: for people, in 80 columns, and for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlock.errors import Refusal
+
+if TYPE_CHECKING:
+    from interlock.registry.channels import Release
+    from interlock.registry.resolve import Version
+
+
+def print_refusal(refusal: Refusal, as_json: bool) -> None:
+    """The refusal on standard error, in 80 columns; as JSON on standard output too."""
+    if as_json:
+        lines = {k: getattr(refusal, k) for k in ("expected", "found", "todo")}
+        print(json.dumps({"refused": lines, "exit_code": refusal.exit_code}, indent=2))
+    wrapper = textwrap.TextWrapper(80, break_on_hyphens=False)
+    wrapper.subsequent_indent = " " * 10
+    for line in str(refusal).splitlines():
+        caret = line.strip() == "^"  # it stands below the place that it points at
+        print(line if caret else wrapper.fill(line), file=sys.stderr)
+
+
+def moved_line(release: Release, new: bool) -> str:
+    """What a channel serves now."""
+    state = f"release {release.sequence} of {release.channel}"
+    again = "" if new else ", as before"
+    return f"{state}: {release.name}@{release.commit[:12]}{again}"
+
+
+def this_command() -> str:
+    """How to call this very program from here, to be typed as it is."""
+    program = Path(sys.argv[0])
+    if program.is_absolute() and program.is_relative_to(Path.cwd()):
+        return str(program.relative_to(Path.cwd()))
+    return "interlock"
+
+
+def place(version: Version) -> str:
+    """The release that a version was resolved by."""
+    release = version.release
+    return f"{release.channel} {release.sequence}" if release else "in no channel"
+
+
+def log_entry(release: Release) -> str:
+    """A release, for people."""
+    when = f"{release.released:%Y-%m-%d %H:%M} UTC"
+    sessions = [key.rpartition("/")[2].rpartition("-")[0] for key in release.evidence]
+    return (
+        f"{release.channel} {release.sequence}  {release.name}@{release.commit[:12]}\n"
+        f"  when      {when}\n"
+        f"  who       {shown(release.actor)}\n"
+        f"  why       {shown(release.reason)}\n"
+        f"  evidence  {', '.join(sessions)}"
+    )
+
+
+def shown(text: str) -> str:
+    """Text that somebody else wrote, unable to forge lines or to colour them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def release_json(release: Release) -> dict[str, Any]:
+    """A release, for machines."""
+    values = asdict(release) | {"evidence": dict(release.evidence)}
+    return values | {"released": release.released.isoformat()}
+
+
+def version_json(version: Version) -> dict[str, Any]:
+    """A version with its release and evidence, for machines."""
+    manifest, release = version.manifest, version.release
+    return {
+        "version": manifest.version,
+        "address": manifest.address,
+        "manifest": manifest.to_json(),
+        "release": release_json(release) if release else None,
+        "evidence": [
+            {
+                "session": e.session,
+                "result": e.result,
+                "finished": e.finished.isoformat(),
+            }
+            for e in version.evidence
+        ],
+    }
