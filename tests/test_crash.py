@@ -12,7 +12,7 @@ from tests import killing
 from tests.conftest import Project
 
 # Every step is for the campaign; a sample of them is for every day.
-EVERY = 1 if os.environ.get("INTERLOCK_CAMPAIGN") else 5
+EVERY = 1 if os.environ.get("INTERLOCK_CAMPAIGN") else 11
 
 
 def _attempts(*arguments: str) -> list[dict[str, Any]]:

@@ -296,7 +296,7 @@ def test_readers_never_see_half_a_version(published: Project, tmp_path: Path) ->
     assert published.run("pull", f"toy@{first}", target).code == 0
     loop = (
         "import sys; from interlock.cli import main\n"
-        "for _ in range(8):\n"
+        "for _ in range(4):\n"
         "    for ref in sys.argv[2:]:\n"
         "        assert main(['pull', ref, sys.argv[1]]) == 0"
     )
