@@ -167,9 +167,7 @@ def _write(
                 *_left(record),
             ],
             "urn:interlock:session": session.name,
-            "urn:interlock:finished": datetime.now(UTC).strftime(
-                "%Y-%m-%dT%H:%M:%S.%fZ"
-            ),
+            "urn:interlock:finished": datetime.now(UTC).strftime(_TIME),
             **_run_url(os.environ),
             **record.notes,
         },

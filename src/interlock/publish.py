@@ -1,6 +1,6 @@
 """From a commit with its evidence to a version in the registry, live in a channel.
 
-Rules, in this order; nothing is written before all of them hold:
+Rules, in this order; of the version nothing is written before all of them hold:
 
 * the working tree is the commit, and the files come from the commit itself;
 * every file is of a format that is let in;

@@ -1,7 +1,7 @@
 """The smoke test: the packed artifact, unpacked elsewhere, answers as it should.
 
-The artifact is packed into a registry of its own, written to a folder outside the
-checkout as a serving host would, and loaded there by a fresh Python that sees nothing
+The artifact is packed, written to a folder outside the checkout as a serving host
+would, and loaded there by a fresh Python that sees nothing
 of the checkout. It must answer the golden examples within tolerance and budget, and
 take what callers of the version in production pass.
 """

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from interlock.artifact.manifest import dir_hash
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -29,15 +31,13 @@ def write_text(path: Path, text: str) -> None:
 def digest(path: Path) -> str:
     """The SHA-256 of a file, or the dirHash of a folder, in lowercase hexadecimal.
 
-    dirHash is in-toto's (attestation spec v1, digest_set.md): the SHA-256 over a line
-    "<sha256>  <relative path>" for each file of the folder, in order of the path.
+    The dirHash is that of `interlock.artifact.manifest`.
     """
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    files = {file.relative_to(path).as_posix(): file for file in members(path)}
-    lines = (f"{digest(file)}  {name}\n" for name, file in files.items())
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    files = members(path)
+    return dir_hash((file.relative_to(path).as_posix(), digest(file)) for file in files)
 
 
 def members(folder: Path) -> list[Path]:

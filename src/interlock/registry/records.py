@@ -56,13 +56,10 @@ class Registry:
     def version(self, name: str, commit: str) -> Manifest:
         """The manifest of NAME@COMMIT. Raises KeyError where there is none."""
         key = version_key(name, commit)
-        manifest = self.open_version(self.store.read(key))
-        if (manifest.name, manifest.commit) != (name, commit):
-            raise VerificationFailed(key, f"{manifest.version} there", "do not use it")
-        return manifest
+        return self.open_version(key, self.store.read(key))
 
-    def open_version(self, record: bytes) -> Manifest:
-        """The manifest in a version record, verified."""
+    def open_version(self, key: str, record: bytes) -> Manifest:
+        """The manifest in a record, verified to be the one that its key names."""
         statement = self.trust.open(record, "version", MANIFEST, "the version record")
         manifest = Manifest.from_json(statement.predicate)
         if statement.digest != {"sha256": manifest.address}:
@@ -71,6 +68,8 @@ class Registry:
                 str(dict(statement.digest)),
                 "do not use this version",
             )
+        if version_key(manifest.name, manifest.commit) != key:
+            raise VerificationFailed(key, f"{manifest.version} there", "do not use it")
         return manifest
 
     def add_version(self, manifest: Manifest, signer: Signer) -> bool:

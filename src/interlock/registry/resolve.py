@@ -64,7 +64,7 @@ def _assemble(
 ) -> Version:
     key = version_key(name, commit)
     version = {key: read_required(registry.store, key)}
-    manifest = registry.version(name, commit)
+    manifest = registry.open_version(key, version[key])
     keys = release.evidence if release else registry.evidence_keys(manifest)
     records = {each: read_required(registry.store, each) for each in keys}
     evidence = tuple(registry.open_evidence(k, data) for k, data in records.items())
