@@ -117,7 +117,7 @@ def test_a_registry_put_back_to_an_older_state_is_refused(published: Project) ->
     published.learn(3.0)
     published.publish()
     assert published.run("pull", "toy@staging", "model").code == 0
-    _one(published, "channels/toy/staging/00000002.json").unlink()
+    _one(published, "channels/toy/staging/*-00000002.json").unlink()
     answer = published.run("pull", "toy@staging", "model")
     assert (answer.code, "older state" in answer.err) == (7, True)
 

@@ -4,7 +4,7 @@
     chunks/sha256/ab/abcdef...                pieces of files
     versions/NAME/COMMIT.json                 one version per commit, for ever
     evidence/NAME/COMMIT/SESSION-DIGEST.json  what was found about it
-    channels/NAME/CHANNEL/00000001.json       releases; the highest number is live
+    channels/NAME/CHANNEL/99999998-00000001.json  releases; the first listed is live
 
 Every record that is read is verified before anything in it is believed.
 """
