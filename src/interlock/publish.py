@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interlock import config as configuration
-from interlock.artifact.chunks import cut
+from interlock.artifact.chunks import check
 from interlock.artifact.manifest import Manifest
 from interlock.artifact.pack import pack
 from interlock.attest.evidence import newest, require
@@ -34,6 +34,7 @@ from interlock.progress import in_bytes
 from interlock.promote import Moved, demand, promote
 from interlock.registry.access import open_or_make, signer
 from interlock.registry.records import Registry
+from interlock.registry.transfer import Sender
 from interlock.source import LOCK, Source, export, inspect, refuse_dirty
 
 
@@ -91,10 +92,9 @@ def is_published(registry: Registry, manifest: Manifest) -> bool:
 
 def send(registry: Registry, manifest: Manifest, base: Path) -> int:
     """Store the chunks that the registry lacks; how many bytes that were."""
-    sent = 0
+    sender = Sender(registry)
     with in_bytes(manifest.size, f"publish {manifest.name}") as bar:
         for file in manifest.files:
-            for piece in cut(base / file.path):
-                sent += len(piece) if registry.add_chunk(piece) else 0
-                bar.update(len(piece))
-    return sent
+            sent = sender.send(base / file.path, file.path, bar.update)
+            check(file, sent.size, sent.sha256)
+    return sender.sent
