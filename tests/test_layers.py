@@ -13,7 +13,7 @@ ROWS = (
     ("cli",),
     ("printing",),
     ("evaluate", "publish", "smoke"),
-    ("promote", "pull"),
+    ("pins", "promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),
     ("attest",),

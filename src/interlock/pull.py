@@ -8,18 +8,17 @@ a pulled folder is resolving it once more, from there, without the registry.
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from interlock.artifact.chunks import check, describe
 from interlock.artifact.manifest import RESERVED, File, Manifest
 from interlock.errors import Conflict, VerificationFailed
-from interlock.home import note, registry_url, replace
+from interlock.home import alone, note, registry_url, replace
 from interlock.model import Model, load_folder
 from interlock.packages import Packages, compare_packages
 from interlock.parallel import in_order
@@ -71,22 +70,13 @@ def pull(
     compare_packages(version.evidence, packages)
     target = target.absolute()
     place = target.with_name(f".{target.name}-{version.identity}")
-    with _alone(target):
+    with alone(target.with_name(f".{target.name}.lock")):  # readers are not held off
         _refuse_foreign(target)
         _remove_leftovers(target, place)
         if not _is_intact(place, version):
             _write_version(registry, version, target, place)
         _switch(target, place)
     return version, place
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold off other pulls of the same folder; readers are never held off."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _is_intact(place: Path, version: Version) -> bool:
