@@ -17,6 +17,7 @@ from pathlib import Path
 
 from interlock.artifact.chunks import check, describe
 from interlock.artifact.manifest import RESERVED, File, Manifest
+from interlock.attest.trust import TrustRoot
 from interlock.errors import Conflict, VerificationFailed
 from interlock.home import alone, note, registry_url, replace
 from interlock.model import Model, load_folder
@@ -28,7 +29,7 @@ from interlock.registry.channels import Release
 from interlock.registry.folder import Folder, sync_folder
 from interlock.registry.records import Registry
 from interlock.registry.resolve import Version, resolve
-from interlock.registry.transfer import fetch
+from interlock.registry.transfer import Place, fetch, places
 
 
 def _refuse_older(url: str, release: Release) -> None:
@@ -113,8 +114,9 @@ def _write_version(
         private.mkdir(exist_ok=True)
         _keep_only(private, manifest)
         _link_held(target, private, manifest)
+        near = _chunks_in(target, registry.trust)
         with in_bytes(manifest.size, f"pull {manifest.name}") as bar:
-            fetch(registry, manifest.files, private, bar.update)
+            fetch(registry, manifest.files, private, bar.update, near)
         for key, record in version.records.items():
             Folder(private / RESERVED).create(key, record)
         for folder, _, _ in os.walk(private):
@@ -146,6 +148,16 @@ def _link_held(target: Path, private: Path, manifest: Manifest) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(OSError):  # the file system may have no links
                 os.link(held, path, follow_symlinks=False)
+
+
+def _chunks_in(target: Path, trust: TrustRoot) -> dict[str, Place]:
+    """Where the chunks of the version that is there now are; of none, none."""
+    there, found = Registry(Folder(target / RESERVED), trust), dict[str, Place]()
+    for key in there.store.keys("versions/"):
+        with suppress(VerificationFailed):  # whatever it is, it is written anew
+            files = there.open_version(key, there.store.read(key)).files
+            found |= places(files, target.resolve())
+    return found
 
 
 _NEW = ".new"  # ends the names of folders that are not complete, or not whole

@@ -18,7 +18,7 @@ from interlock.errors import VerificationFailed
 from interlock.registry import transfer
 from interlock.registry.folder import Folder
 from interlock.registry.records import Registry, chunk_key
-from interlock.registry.transfer import Sender, fetch, lacking
+from interlock.registry.transfer import Sender, fetch, lacking, places
 
 
 class Counting(Folder):
@@ -139,3 +139,17 @@ def test_a_file_shared_with_another_folder_is_never_written_to(tmp_path: Path) -
     fetch(registry, [file], tmp_path)
     assert (tmp_path / "out/f").read_bytes() == b"abcdefgh"
     assert (tmp_path / "hurt").read_bytes() == b"abcdXXXX"
+
+
+def test_chunks_near_by_are_not_fetched(tmp_path: Path) -> None:
+    """Those of a file with one change are taken from it; a hurt one is not."""
+    registry = registry_in(tmp_path / "registry")
+    data = np.random.default_rng(2).bytes(4 * 20)
+    (tmp_path / "old").write_bytes(data)
+    old = describe(tmp_path / "old", "old")
+    (tmp_path / "new").write_bytes(data[:8] + b"1234" + data[12:])
+    file = Sender(registry).send(tmp_path / "new", "out/new")
+    (tmp_path / "old").write_bytes(data[:40] + b"XXXX" + data[44:])
+    fetch(registry, [file], tmp_path, near=places([old], tmp_path))
+    assert (tmp_path / "out/new").read_bytes() == (tmp_path / "new").read_bytes()
+    assert asked(registry)["read"] == 2

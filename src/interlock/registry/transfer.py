@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 
 from interlock.artifact.chunks import CHUNK, describe, digest, held, write
 from interlock.artifact.manifest import File
@@ -20,6 +22,7 @@ from interlock.parallel import in_order
 from interlock.registry.records import Registry
 
 Done = Callable[[int], object]  # is told the bytes of each chunk that is finished
+Place = tuple[Path, int]  # a file, and where in it a chunk starts, in bytes
 
 
 class Sender:
@@ -54,15 +57,20 @@ def lacking(registry: Registry, chunks: Collection[str]) -> list[str]:
 
 
 def fetch(
-    registry: Registry, files: Iterable[File], folder: Path, done: Done = int
+    registry: Registry,
+    files: Iterable[File],
+    folder: Path,
+    done: Done = int,
+    near: Mapping[str, Place] = MappingProxyType({}),
 ) -> None:
     """Write `files` below `folder`, each from its verified chunks.
 
-    What `folder` holds of them already is verified and kept.
+    What `folder` holds of them already is verified and kept; chunks that may be `near`
+    are tried there first.
     """
     begun = [(file, held(folder / file.path, file)) for file in files]
     wanted = (chunk for file, first in begun for chunk in file.chunks[first:])
-    with closing(in_order(registry.chunk, wanted)) as arriving:
+    with closing(in_order(partial(_chunk, registry, near), wanted)) as arriving:
         for file, first in begun:
             done(min(file.size, first * CHUNK))
             if first and first == len(file.chunks):
@@ -72,6 +80,26 @@ def fetch(
                     (folder / file.path).unlink(missing_ok=True)
                 rest = islice(arriving, len(file.chunks) - first)
                 write(file, folder, _told(rest, done), first)
+
+
+def places(files: Iterable[File], folder: Path) -> dict[str, Place]:
+    """Where the chunks of files below `folder` are."""
+    return {
+        chunk: (folder / file.path, number * CHUNK)
+        for file in files
+        for number, chunk in enumerate(file.chunks)
+    }
+
+
+def _chunk(registry: Registry, near: Mapping[str, Place], sha256: str) -> bytes:
+    """The bytes of a chunk, verified, from a file here or from the registry."""
+    if sha256 in near:
+        path, start = near[sha256]
+        with suppress(OSError), path.open("rb") as file:
+            file.seek(start)
+            if digest(piece := file.read(CHUNK)) == sha256:
+                return piece
+    return registry.chunk(sha256)
 
 
 def _told(pieces: Iterable[bytes], done: Done) -> Iterator[bytes]:
