@@ -43,7 +43,7 @@ class Folder:
         """The bytes of `key`. Raises KeyError where it is absent."""
         try:
             return (self.root / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise KeyError(key) from None
 
     def sha256(self, key: str) -> str | None:
