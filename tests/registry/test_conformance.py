@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -173,3 +174,12 @@ def test_threads_share_a_store(store: Store) -> None:
     _create_all(store, chunks)
     with ThreadPoolExecutor(8) as pool:
         assert [*pool.map(store.read, chunks)] == [*chunks.values()]
+
+
+def test_a_store_says_what_a_key_holds(store: Store) -> None:
+    """By its digest; an absent one has none."""
+    assert store.sha256("a/b") is None
+    for key, data in {"a/b": b"", "a/c": b"bytes", "a/d": os.urandom(8 * MIB)}.items():
+        store.create(key, data)
+        assert store.sha256(key) == hashlib.sha256(data).hexdigest()
+    assert store.sha256("a") is None

@@ -51,7 +51,7 @@ class Folder:
         try:
             with (self.root / key).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
     def keys(self, prefix: str) -> Iterator[str]:
