@@ -22,14 +22,14 @@ def in_order(
 ) -> Generator[Result, None, None]:
     """`work(item)` of each item, in the order of the items.
 
-    Items are taken as they are needed: at most WORKERS + 2 are under way, or done and
-    not asked for yet. What `work` raises is raised here, and the rest is let go.
+    Items are taken as they are needed: at most WORKERS are under way, or done and not
+    asked for yet. What `work` raises is raised here, and the rest is let go.
     """
     pool, waiting = ThreadPoolExecutor(WORKERS), deque[Future[Result]]()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) >= WORKERS + 2:
+            if len(waiting) >= WORKERS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

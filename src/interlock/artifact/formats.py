@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from interlock.canonical import parse
 from interlock.errors import VerificationFailed
 
@@ -90,6 +88,8 @@ _BITS |= {"I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4}
 
 def _npy(path: Path) -> bool:
     """A NumPy array of plain values and no more: objects would be a pickle."""
+    import numpy as np
+
     array = np.lib.format.open_memmap(path, mode="r")
     return bool(array.offset + array.nbytes == path.stat().st_size)
 
