@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 
 _PROGRAM = """
 import time
@@ -20,6 +21,7 @@ with in_bytes(2_000_000, "pull toy") as bar:
 def test_a_terminal_sees_rate_and_time_left() -> None:
     """After a second; a log sees nothing."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     command = [sys.executable, "-c", _PROGRAM]
     log = subprocess.Popen(command, stderr=subprocess.PIPE)
     subprocess.run(command, stderr=theirs, check=True)
