@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from interlock.artifact.chunks import check, describe, write
 from interlock.artifact.manifest import RESERVED, File, Manifest
+from interlock.durable import sync_folder
 from interlock.errors import Conflict, VerificationFailed
 from interlock.home import note, registry_url, replace
 from interlock.model import Model, load_folder
@@ -28,7 +29,7 @@ from interlock.packages import Packages, compare_packages
 from interlock.progress import in_bytes
 from interlock.registry.access import known_trust, open_registry
 from interlock.registry.channels import Release
-from interlock.registry.folder import Folder, sync_folder
+from interlock.registry.folder import Folder
 from interlock.registry.records import Registry
 from interlock.registry.resolve import Version, resolve
 
@@ -123,6 +124,7 @@ def _write_version(registry: Registry, version: Version, place: Path) -> None:
         if place.is_symlink() or place.exists():  # but hurt: it makes way
             place.rename(place.with_name(f"{place.name}.hurt{_NEW}"))
         private.rename(place)
+        sync_folder(place.parent)  # before a link leads to it
     finally:
         shutil.rmtree(private, ignore_errors=True)
 
@@ -153,18 +155,21 @@ def _beside(target: Path, ending: str) -> Iterator[Path]:
 
 
 def _switch(target: Path, place: Path) -> None:
-    """Point `target` at `place` in one step; keep the one before, drop older ones."""
+    """Point `target` at `place` in one step; keep the one before, drop older ones.
+
+    Those are dropped first: whoever comes after a crash still knows which they are.
+    """
     before = os.readlink(target) if target.is_symlink() else ""
     if before == place.name:
         return
+    for old in _beside(target, "-" + "[0-9a-f]" * 12):
+        if old.name not in (before, place.name):
+            shutil.rmtree(old, ignore_errors=True)
     link = target.with_name(f".{target.name}.link")
     link.unlink(missing_ok=True)
     link.symlink_to(place.name)
     link.replace(target)
     sync_folder(target.parent)
-    for old in _beside(target, "-" + "[0-9a-f]" * 12):
-        if old.name not in (before, place.name):
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:

@@ -1,0 +1,169 @@
+"""kill -9 at every step: the next run completes, and no reader sees half a version.
+
+Every day a few steps of three commands, by patched functions; in the campaign every
+system call of all of them: see killing.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Project
+from tests.crash import killing
+from tests.crash.killing import Attempt, Outcome, Plan
+
+CAMPAIGN = int(os.environ.get("INTERLOCK_CAMPAIGN", "0"))  # every how many points
+PARTS = 4 if CAMPAIGN == 1 else 1  # tests of one command, to run side by side
+FOLDER = re.compile(r"\.model-[0-9a-f]{12}$")
+Setup = Callable[[Project], list[str]]  # makes ready; the command
+
+
+def _create(project: Project) -> list[str]:
+    return ["create", "a/b/c.json", "some bytes, "]
+
+
+def _publish(project: Project) -> list[str]:
+    project.check()
+    return ["publish"]
+
+
+def _publish_next(project: Project) -> list[str]:
+    project.publish()
+    project.learn(3.0)
+    project.commit()
+    return _publish(project)
+
+
+def _pull(project: Project) -> list[str]:
+    project.publish()
+    return ["pull", "toy@staging", "model"]
+
+
+def _pull_next(project: Project) -> list[str]:
+    command = _pull(project)
+    assert project.run(*command).code == 0
+    project.learn(3.0)
+    project.publish()
+    return command
+
+
+def _pull_third(project: Project) -> list[str]:
+    command = _pull_next(project)
+    assert project.run(*command).code == 0
+    project.learn(4.0)
+    project.publish()
+    return command
+
+
+def _pull_hurt(project: Project) -> list[str]:
+    command = _pull(project)
+    assert project.run(*command).code == 0
+    (project.root / "model/toy/model.py").write_text("half")
+    return command
+
+
+def _promote(project: Project) -> list[str]:
+    project.publish()
+    project.check("nightly-eval")
+    return ["promote"]
+
+
+def _rollback(project: Project) -> list[str]:
+    project.publish()
+    first = project.git("rev-parse", "HEAD")
+    project.learn(3.0)
+    project.publish()
+    return ["rollback", "toy", "staging", "--to", first]
+
+
+STAGING = ["verify", "toy@staging"]
+COMMANDS: dict[str, tuple[Setup, list[str]]] = {
+    "create": (_create, ["read", "a/b/c.json"]),
+    "publish": (_publish, STAGING),
+    "publish the next": (_publish_next, STAGING),
+    "promote": (_promote, ["verify", "toy@production"]),
+    "rollback": (_rollback, STAGING),
+    "pull": (_pull, ["verify", "model"]),
+    "pull the next": (_pull_next, ["verify", "model"]),
+    "pull the third": (_pull_third, ["verify", "model"]),
+    "pull over a hurt one": (_pull_hurt, ["verify", "model"]),
+}
+DAILY = [("create", 0, 3), ("publish", 0, 13), ("pull the next", 0, 13)]
+ALL = [(name, part, CAMPAIGN * PARTS) for name in COMMANDS for part in range(PARTS)]
+
+
+def _run(plan: Plan) -> Any:
+    """What killing.py prints."""
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, killing.__file__, json.dumps(vars(plan))],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def log_of(command: list[str]) -> str:
+    """strace's log of an unharmed run of the command."""
+    return str(_run(Plan(command, [], "log")))
+
+
+def _outcome(plan: Plan) -> Outcome:
+    """What came of killing the command at each of its points."""
+    found = _run(plan)
+    attempts = [Attempt(**each) for each in found.pop("attempts")]
+    return Outcome(**found, attempts=attempts)
+
+
+def _wrong(outcome: Outcome, attempt: Attempt) -> str:
+    """What is wrong about an attempt: "corrupt" or "stuck" and why, or nothing."""
+    nothing = attempt.seen[0] == outcome.old[0] == 2 and "none" in attempt.seen[1]
+    refused = outcome.old[0] == 7 and attempt.seen[0]  # it was hurt before
+    if attempt.seen not in (outcome.old, outcome.new) and not (nothing or refused):
+        return "corrupt: neither old nor new"
+    if attempt.hurt:
+        return "corrupt: values of the registry"
+    if attempt.again[0] or attempt.after != outcome.new:
+        return "stuck: the second run"
+    if attempt.private > 1:
+        return "stuck: more than one private file"
+    left = {name for name in attempt.left if not name.endswith(".hurt.new")}
+    if left - {".model.lock"} != set(filter(FOLDER.match, left)) or len(left) > 3:
+        return "stuck: something is left behind"
+    return ""
+
+
+@pytest.mark.parametrize(("name", "part", "every"), ALL if CAMPAIGN else DAILY)
+def test_a_command_killed_anywhere_is_completed_by_the_next(
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+    name: str,
+    part: int,
+    every: int,
+) -> None:
+    """A reader sees what was there before or what comes after, and nothing is stuck."""
+    make, look = COMMANDS[name]
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    how = "in turn" if CAMPAIGN else "patched"
+    first = part * CAMPAIGN
+    outcome = _outcome(Plan(make(project), look, how, every, first))
+    wrong = [(_wrong(outcome, each), each) for each in outcome.attempts]
+    new = sum(each.seen == outcome.new for each in outcome.attempts)
+    record_property(name, (len(wrong), new))
+    assert [each for each in wrong if each[0]] == []
+    assert all(each.killed for each in outcome.attempts)
+    assert wrong
