@@ -75,7 +75,8 @@ class Disk:
         if meant:
             lost += [p for p in self.unsafe() if meant in (p, *p.parents)]
         if "chunks" not in new.parts:  # a record: it names what came before it
-            lost += [p for p in self.unsafe() if "registry" in p.parts and p != old]
+            own = self.root / "project"  # where pull writes
+            lost += [p for p in self.unsafe() if own not in p.parents and p != old]
         self.early += [f"{new} before {path}" for path in lost]
         self.given.append(new)
         self.names.add(new)
@@ -98,6 +99,7 @@ def test_nothing_is_named_before_it_is_on_the_disk(
     """Bytes before names, records after all that they name; and at the end, all."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setenv("INTERLOCK_REGISTRY", str(tmp_path / "registry"))
     disk = Disk(tmp_path)
     for line in log_of(COMMANDS[name][0](project)).splitlines():
         disk.take(line)
