@@ -356,7 +356,7 @@ def outcome(plan: Plan) -> Outcome:
         every = patched_points(plan.command)
     else:
         every = points(log_of(plan.command))
-    for point in every[plan.first :: plan.every]:
+    for point in every[::-1][plan.first :: plan.every]:  # the last is in all samples
         place.put_back()
         result.attempts.append(_attempt(plan, place, point, before))
     return result

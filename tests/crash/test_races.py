@@ -14,7 +14,7 @@ from tests.conftest import Project
 from tests.crash import racing
 from tests.crash.test_kills import CAMPAIGN
 
-ROUNDS = 100 if CAMPAIGN else 3
+ROUNDS = 100 if CAMPAIGN == 1 else 3
 Record = Callable[[str, object], None]
 
 
@@ -45,7 +45,7 @@ def test_sixteen_writers_and_one_winner(
         right = racing.sha256(racing.some_bytes(winners[0]))
         assert {read for _, read in each} == {at_last} == {right}
         firsts |= {*winners}
-    assert len(firsts) > 1 or not CAMPAIGN  # it is a race
+    assert len(firsts) > 1 or ROUNDS < 100  # it is a race
     record_property(
         "race: 16 writers of one key", {"rounds, all as they should be": ROUNDS}
     )
