@@ -5,13 +5,17 @@
     ~/.interlock/roots/             the trust roots seen of each registry
     ~/.interlock/seen/              the highest sequence seen of each channel
     ~/.interlock/versions/          versions that `interlock.load` has pulled
+    ~/.interlock/files/             pinned files, by their SHA-256
 
 INTERLOCK_HOME puts it elsewhere.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -39,6 +43,15 @@ def note(kind: str, registry: str, *names: str) -> Path:
     """The file in which a fact about a registry is remembered."""
     which = sha256(registry.encode()).hexdigest()[:16]
     return home().joinpath(kind, which, *names)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold off other processes that ask for the same lock file."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def replace(path: Path, data: bytes) -> None:

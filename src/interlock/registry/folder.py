@@ -6,6 +6,7 @@ Linking fails where the name exists, and a reader sees the whole value or none.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,8 +45,16 @@ class Folder:
         """The bytes of `key`. Raises KeyError where it is absent."""
         try:
             return (self.root / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise KeyError(key) from None
+
+    def sha256(self, key: str) -> str | None:
+        """The SHA-256 of the bytes of `key`; None where it is absent."""
+        try:
+            with (self.root / key).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys that start with `prefix`, in ascending order."""
