@@ -49,7 +49,9 @@ from pathlib import Path
 from typing import Any
 
 from interlock import cli
+from interlock.artifact import chunks
 from interlock.home import registry_url
+from interlock.registry import transfer
 from interlock.registry.store import open_store
 
 HARMLESS = set(
@@ -63,6 +65,7 @@ HARMLESS = set(
     " sched_getaffinity clock_gettime clock_nanosleep gettimeofday set_robust_list"
     " rseq arch_prctl prctl set_tid_address exit exit_group umask fadvise64".split()
 )
+CHUNK = 4096  # bytes: so that a small file has several
 CALL = re.compile(r"^(\w+)\((.*)")
 PATCHED = ("link", "rename", "replace", "fsync", "mkdir", "symlink", "unlink", "rmdir")
 PR_SET_PTRACER, PR_SET_CHILD_SUBREAPER = 0x59616D61, 36
@@ -101,6 +104,12 @@ class Outcome:
     old: Answer
     new: Answer
     attempts: list[Attempt] = field(default_factory=list)
+
+
+def cut_small(change: Callable[[Any, str, int], object] = setattr) -> None:
+    """Let chunks be small in this process."""
+    for module in (chunks, transfer):
+        change(module, "CHUNK", CHUNK)
 
 
 def run(*arguments: str) -> Answer:
@@ -142,8 +151,8 @@ def hurt(*moments: dict[str, str]) -> list[str]:
     """The keys that were not the same at all later moments, or never were right."""
     pairs = itertools.pairwise(moments)
     lost = [k for was, now in pairs for k, sha in was.items() if now.get(k) != sha]
-    chunks = [k for now in moments for k in now if k.startswith("chunks/")]
-    return lost + [k for k in chunks if moments[-1].get(k) != k.rpartition("/")[2]]
+    named = [k for now in moments for k in now if k.startswith("chunks/")]
+    return lost + [k for k in named if moments[-1].get(k) != k.rpartition("/")[2]]
 
 
 # --- a child, and what is done to it --------------------------------------------------
@@ -377,6 +386,7 @@ def _attempt(plan: Plan, place: Place, point: str, before: dict[str, str]) -> At
 
 if __name__ == "__main__":
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    cut_small()
     asked = Plan(**json.loads(sys.argv[1]))
     logged = asked.how == "log"
     print(json.dumps(log_of(asked.command) if logged else asdict(outcome(asked))))

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import Project
 from tests.crash import killing
-from tests.crash.killing import Attempt, Outcome, Plan
+from tests.crash.killing import Attempt, Outcome, Plan, cut_small
 
 CAMPAIGN = int(os.environ.get("INTERLOCK_CAMPAIGN", "0"))  # every how many points
 PARTS = 4 if CAMPAIGN == 1 else 1  # tests of one command, to run side by side
@@ -27,23 +28,35 @@ FOLDER = re.compile(r"\.model-[0-9a-f]{12}$")
 Setup = Callable[[Project], list[str]]  # makes ready; the command
 
 
+def _learn(project: Project, slope: float) -> None:
+    """New weights, of which one file has its last chunk changed only."""
+    project.learn(slope)
+    many = np.arange(3 * killing.CHUNK // 8, dtype=float)
+    many[-1] = slope
+    np.save(project.root / "lib/toy/weights/many.npy", many)
+
+
 def _create(project: Project) -> list[str]:
     return ["create", "a/b/c.json", "some bytes, "]
 
 
 def _publish(project: Project) -> list[str]:
+    _learn(project, 2.0)
+    project.commit()
     project.check()
     return ["publish"]
 
 
 def _publish_next(project: Project) -> list[str]:
-    project.publish()
-    project.learn(3.0)
+    assert project.run(*_publish(project)).code == 0
+    _learn(project, 3.0)
     project.commit()
-    return _publish(project)
+    project.check()
+    return ["publish"]
 
 
 def _pull(project: Project) -> list[str]:
+    _learn(project, 2.0)
     project.publish()
     return ["pull", "toy@staging", "model"]
 
@@ -51,7 +64,7 @@ def _pull(project: Project) -> list[str]:
 def _pull_next(project: Project) -> list[str]:
     command = _pull(project)
     assert project.run(*command).code == 0
-    project.learn(3.0)
+    _learn(project, 3.0)
     project.publish()
     return command
 
@@ -59,7 +72,7 @@ def _pull_next(project: Project) -> list[str]:
 def _pull_third(project: Project) -> list[str]:
     command = _pull_next(project)
     assert project.run(*command).code == 0
-    project.learn(4.0)
+    _learn(project, 4.0)
     project.publish()
     return command
 
@@ -80,7 +93,7 @@ def _promote(project: Project) -> list[str]:
 def _rollback(project: Project) -> list[str]:
     project.publish()
     first = project.git("rev-parse", "HEAD")
-    project.learn(3.0)
+    _learn(project, 3.0)
     project.publish()
     return ["rollback", "toy", "staging", "--to", first]
 
@@ -158,6 +171,7 @@ def test_a_command_killed_anywhere_is_completed_by_the_next(
     make, look = COMMANDS[name]
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    cut_small(monkeypatch.setattr)
     how = "in turn" if CAMPAIGN else "patched"
     first = part * CAMPAIGN
     outcome = _outcome(Plan(make(project), look, how, every, first))
