@@ -15,8 +15,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from tests.conftest import Project
-from tests.crash.killing import cut_small
-from tests.crash.test_kills import CAMPAIGN, COMMANDS, log_of
+from tests.crash.test_kills import CAMPAIGN, COMMANDS, log_of, prepare
 
 CALL = re.compile(r"^(\w+)\((.*)\) += (\d+)")
 TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -98,9 +97,7 @@ def test_nothing_is_named_before_it_is_on_the_disk(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Bytes before names, records after all that they name; and at the end, all."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    cut_small(monkeypatch.setattr)
+    prepare(tmp_path, monkeypatch)
     monkeypatch.setenv("INTERLOCK_REGISTRY", str(tmp_path / "registry"))
     disk = Disk(tmp_path)
     for line in log_of(COMMANDS[name][0](project)).splitlines():

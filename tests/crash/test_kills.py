@@ -169,9 +169,7 @@ def test_a_command_killed_anywhere_is_completed_by_the_next(
 ) -> None:
     """A reader sees what was there before or what comes after, and nothing is stuck."""
     make, look = COMMANDS[name]
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    cut_small(monkeypatch.setattr)
+    prepare(tmp_path, monkeypatch)
     how = "in turn" if CAMPAIGN else "patched"
     first = part * CAMPAIGN
     outcome = _outcome(Plan(make(project), look, how, every, first))
@@ -179,6 +177,33 @@ def test_a_command_killed_anywhere_is_completed_by_the_next(
     record_property(f"kill: {name}", _counts(outcome, [wrong for wrong, _ in found]))
     assert [each for each in found if each[0]] == []
     assert found and all(each.killed for each in outcome.attempts)
+
+
+@pytest.mark.skipif(not CAMPAIGN, reason="needs strace: nox -s campaign")
+@pytest.mark.parametrize("name", ["publish", "pull the next"])
+def test_threads_killed_as_they_come(
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+    name: str,
+) -> None:
+    """With all of them at work, whichever comes first; or Git, in place of them."""
+    make, look = COMMANDS[name]
+    prepare(tmp_path, monkeypatch)
+    outcome = _outcome(Plan(make(project), look, "at once", 4 * CAMPAIGN))
+    for each in outcome.attempts:
+        each.private = 0  # each thread may leave one
+    found = [(_wrong(outcome, each), each) for each in outcome.attempts]
+    record_property(f"sample: {name}", _counts(outcome, [wrong for wrong, _ in found]))
+    assert [each for each in found if each[0]] == []
+
+
+def prepare(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let temporary folders be in `folder`, and chunks be small."""
+    (folder / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder / "tmp"))
+    cut_small(monkeypatch.setattr)
 
 
 def _counts(outcome: Outcome, wrong: list[str]) -> dict[str, int]:
