@@ -44,7 +44,6 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -325,7 +324,12 @@ def patched_points(command: list[str]) -> list[str]:
 
 def kill_patched(point: str, command: list[str]) -> bool:
     """Whether a child that runs the command is killed before that call."""
-    with held(command, partial(arm, int(point))) as child:
+
+    def prepare() -> None:
+        run_threads_in_turn()
+        arm(int(point))
+
+    with held(command, prepare) as child:
         pass
     return os.WIFSIGNALED(ended(child))
 

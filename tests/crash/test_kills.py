@@ -110,7 +110,7 @@ COMMANDS: dict[str, tuple[Setup, list[str]]] = {
     "pull the third": (_pull_third, ["verify", "model"]),
     "pull over a hurt one": (_pull_hurt, ["verify", "model"]),
 }
-DAILY = [("create", 0, 3), ("publish", 0, 13), ("pull the third", 0, 13)]
+DAILY = [("create", 0, 3), ("publish", 0, 29), ("pull the third", 0, 29)]
 ALL = [(name, part, CAMPAIGN * PARTS) for name in COMMANDS for part in range(PARTS)]
 
 
