@@ -19,7 +19,7 @@ ROWS = (
     ("attest",),
     ("artifact",),
     ("config", "home", "model", "parallel", "progress", "source"),
-    ("canonical", "errors"),
+    ("canonical", "durable", "errors"),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 

@@ -91,6 +91,14 @@ def test_rollback_to_a_named_commit(project: Project) -> None:
     assert project.run("rollback", "toy", "--to", "0000").code == 2
 
 
+def test_a_rollback_to_a_commit_may_be_run_again(project: Project) -> None:
+    """Somebody who does not know whether it was done: it is done once."""
+    first, _ = (_release(project, slope) for slope in (2.0, 3.0))
+    for _ in range(2):
+        answer = project.run("rollback", "toy", "--to", first)
+        assert f"release 3 of production: toy@{first[:12]}" in answer.out
+
+
 def test_what_was_rolled_back_from_does_not_come_back_by_itself(
     project: Project,
 ) -> None:

@@ -196,11 +196,14 @@ def rollback(
 ) -> Release:
     """Release again what was live before, or the version `to` if it was ever live.
 
-    Raises BadConfiguration where there is nothing to go back to.
+    Where `to` is live already, that is the release: a rollback to a commit may be run
+    again after a crash. Raises BadConfiguration where there is nothing to go back to.
     """
     last = live(registry, name, channel)
     releases = [*log(registry, name, channel)]
     target = _target([r for r in releases if r.sequence <= last[0].sequence], to)
+    if target == last[0]:
+        return target
     manifest = registry.version(name, target.commit)
     if manifest.address != target.address:
         raise VerificationFailed(
@@ -215,7 +218,9 @@ def _target(releases: Sequence[Release], to: str) -> Release:
     current = releases[-1]
     earlier = standing(releases)[:-1]
     matches = [r for r in (releases if to else earlier) if r.commit.startswith(to)]
-    matches = [release for release in matches if release.address != current.address]
+    others = [release for release in matches if release.address != current.address]
+    if matches and not others:
+        return current
     if not matches:
         wanted = f"commit {to}" if to else "an earlier version"
         raise BadConfiguration(
@@ -223,4 +228,4 @@ def _target(releases: Sequence[Release], to: str) -> Release:
             "none",
             f"look at the channel with: interlock log {current.name}",
         )
-    return matches[-1]
+    return others[-1]
