@@ -155,7 +155,7 @@ def _publish(options: argparse.Namespace) -> Reply:
 
 
 def _promote(options: argparse.Namespace) -> Reply:
-    from interlock.promote import RolledBack, Unpublished, attach, promote_checkout
+    from interlock.promote import Past, Unpublished, attach, promote_checkout
     from interlock.registry.access import NoKey, NoRegistry
     from interlock.source import Dirty
 
@@ -164,7 +164,7 @@ def _promote(options: argparse.Namespace) -> Reply:
             sessions = attach(Path.cwd())
             return {"attached": sessions}, f"attached: {', '.join(sessions) or 'none'}"
         moved = promote_checkout(Path.cwd(), options.channel, options.reason)
-    except (Dirty, NoKey, NoRegistry, RolledBack, Unpublished) as refusal:
+    except (Dirty, NoKey, NoRegistry, Past, Unpublished) as refusal:
         if not options.nightly:
             raise
         why = f"expected {refusal.expected}; found {refusal.found}"
@@ -317,7 +317,7 @@ def _add_checkout_commands(commands: Any) -> None:
     promote.add_argument(
         "--nightly",
         action="store_true",
-        help="leave alone, saying why, what is not published or was rolled back from",
+        help="leave alone, saying why, what is not published or was live before",
     )
     promote.add_argument(
         "--attach-only",
