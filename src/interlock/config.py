@@ -45,13 +45,32 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A team's own score of each row, whose mean is the metric `score`."""
+
+    function: str  # module:function(labels, predictions, columns) -> array (n,)
+    low: float  # the least and the largest that a row can score
+    high: float
+    better: Literal["higher", "lower"] = "higher"
+    columns: tuple[str, ...] = ()  # of the data, that the function is given
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What nightly-eval judges, and the two chances its verdicts keep to."""
 
     data: str  # a path or URI of Parquet or CSV, or module:function(folder) -> path
     label: str  # the column that holds the truth: boolean, or 0 and 1
     gates: tuple[Gate, ...]
+    task: Literal["binary", "multiclass", "regression", "ranking"] = "binary"
     slices: tuple[str, ...] = ()
+    weight: str = ""  # the column of the rows' weights; empty: all count alike
+    cluster: str = ""  # the column whose equal values mark rows that belong together
+    query: str = ""  # ranking: the column of the query that a row answers
+    top_k: int = 5  # classes, or answers of a query, that count as found
+    quantile: float = 0.5  # of quantile_loss
+    clip: Mapping[str, float] = field(default_factory=dict)  # a row's largest loss
+    score: Score | None = None
     threshold: float = 0.5  # a probability at or above it counts as a positive
     false_alarm: float = 0.05  # over the whole life of the test set
     false_pass: float = 0.05  # of passing a model worse than the tolerance

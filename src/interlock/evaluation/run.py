@@ -24,7 +24,9 @@ from interlock.config import Evaluation
 from interlock.errors import CheckBroken
 from interlock.evaluation import data, files, gates, predict, record, report
 from interlock.evaluation.gates import Condition, State, Verdict
-from interlock.evaluation.metrics import Counts, fold
+from interlock.evaluation.batch import Batch
+from interlock.evaluation.counts import Counts, Plan, fold, plan
+from interlock.evaluation.metrics import ROLES
 from interlock.evaluation.predict import Version
 
 __all__ = ["FILES", "Outcome", "Version", "evaluate", "recount"]
@@ -57,7 +59,7 @@ def evaluate(
     judged, and CheckBroken when the check breaks: then `out` holds none of FILES.
     """
     started = time.monotonic()
-    conditions = [gates.parse(gate, settings.slices) for gate in settings.gates]
+    conditions = [gates.parse(gate, settings) for gate in settings.gates]
     paths = _cleared(out)
     try:
         with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
@@ -169,18 +171,23 @@ def _lengths(found: str) -> CheckBroken:
 
 def recount(predictions: Path, settings: Evaluation) -> Counts:
     """The counts of a predictions.parquet: all that a verdict rests on."""
+    conditions = [gates.parse(gate, settings) for gate in settings.gates]
+    wanted = plan(settings, [(each.metric, each.per) for each in conditions])
     names = pq.read_schema(predictions).names
     rows = data.batches(predictions, dict.fromkeys(names), settings.batch_rows)
-    first = _counted(next(rows), settings)
-    return sum((_counted(batch, settings) for batch in rows), start=first)
+    first = _counted(next(rows), settings, wanted)
+    return sum((_counted(batch, settings, wanted) for batch in rows), start=first)
 
 
-def _counted(batch: pa.RecordBatch, settings: Evaluation) -> Counts:
-    label, candidate = (data.arrays(batch)[name] for name in ("label", "candidate"))
-    paired = batch["production"].null_count == 0
-    production = batch["production"].to_numpy() if paired else None
+def _counted(batch: pa.RecordBatch, settings: Evaluation, wanted: Plan) -> Counts:
     slices = {name: batch[SLICE + name] for name in settings.slices}
-    return fold(label, candidate, production, slices, settings.threshold)
+    models = [role for role in ROLES if batch[role].null_count < batch.num_rows]
+    rows = Batch(
+        batch["label"].to_numpy(zero_copy_only=False),
+        {role: batch[role].to_numpy() for role in models},
+        slices,
+    )
+    return fold(rows, wanted)
 
 
 def _judged(
