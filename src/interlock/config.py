@@ -56,7 +56,11 @@ class Evaluation:
     false_alarm: float = 0.05  # over the whole life of the test set
     false_pass: float = 0.05  # of passing a model worse than the tolerance
     uses: int = 365  # how often the test set is meant to be used
-    batch_rows: int = 65_536
+    batch_rows: int = 65_536  # that a model is given at a time
+    patience: float = 600.0  # seconds for a batch, before the model counts as hung
+    workers: int = 0  # batches at a time; 0: as many as this machine has cores
+    engine: Literal["local", "dask"] = "local"
+    scheduler: str = ""  # of Dask: tcp://HOST:PORT
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,13 @@ def _check_evaluation(evaluation: Evaluation) -> None:
     for key in ("uses", "batch_rows"):
         if getattr(evaluation, key) < 1:
             raise _wrong(f".evaluation.{key}", "1 or more", getattr(evaluation, key))
+    if evaluation.workers < 0:
+        raise _wrong(".evaluation.workers", "0 or more", evaluation.workers)
+    if not 0 < evaluation.patience < math.inf:
+        raise _wrong(".evaluation.patience", "above 0", evaluation.patience)
+    if (evaluation.engine == "dask") != bool(evaluation.scheduler):
+        expected = "an address, where the engine is 'dask', and only there"
+        raise _wrong(".evaluation.scheduler", expected, evaluation.scheduler)
     if len(set(evaluation.slices)) < len(evaluation.slices):
         raise _wrong(".evaluation.slices", "columns, each once", evaluation.slices)
     if not evaluation.gates:

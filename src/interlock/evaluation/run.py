@@ -1,7 +1,7 @@
 """One evaluation from end to end, and the four files it leaves.
 
-The verdict is derived from predictions.parquet as it is kept, by `recount` and
-`gates.judge`: whoever has that file can derive it again.
+A batch is read, predicted, checked, kept and counted, and then forgotten. The verdict
+follows from predictions.parquet alone: `recount` gives the very counts it rests on.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from interlock import progress
 from interlock.config import Evaluation
 from interlock.errors import CheckBroken
-from interlock.evaluation import data, files, gates, predict, record, report
+from interlock.evaluation import data, engine, files, gates, record, report
 from interlock.evaluation.gates import Condition, State, Verdict
 from interlock.evaluation.metrics import Counts, fold
-from interlock.evaluation.predict import Version
+from interlock.evaluation.predict import Models, Version
 
 __all__ = ["FILES", "Outcome", "Version", "evaluate", "recount"]
 
@@ -62,8 +64,11 @@ def evaluate(
     try:
         with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
             source = data.prepare(settings.data, root, Path(scratch))
-            facts = _predicted(candidate, production, settings, source, paths)
-        return _judged(facts, conditions, settings, paths, started)
+            predictions = paths["predictions.parquet"]
+            facts, counts = _predicted(
+                candidate, production, settings, source, predictions
+            )
+        return _judged(facts, counts, conditions, settings, paths, started)
     except pa.ArrowException as error:
         _cleared(out)
         raise CheckBroken("data that Arrow can read", str(error), "mend it") from error
@@ -86,16 +91,12 @@ def _predicted(
     production: Version | None,
     settings: Evaluation,
     source: Path,
-    paths: Mapping[str, Path],
-) -> record.Facts:
-    """Write predictions.parquet, and say what it was made from."""
+    out: Path,
+) -> tuple[record.Facts, Counts]:
+    """Write predictions.parquet; what it was made from, and its counts."""
     versions = [candidate] + ([production] if production else [])
     digest = files.digest(source)
-    with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
-        answers = predict.side_by_side(
-            versions, source, settings.batch_rows, Path(scratch)
-        )
-        _join(source, answers, settings, paths["predictions.parquet"])
+    counts = _streamed(versions, settings, source, out)
     if files.digest(source) != digest:
         raise CheckBroken(
             "the data to stay the same while it is read",
@@ -103,30 +104,42 @@ def _predicted(
             "evaluate a copy that nobody writes to",
         )
     names = [version.name for version in versions]
-    return record.Facts(names[0], names[1] if production else None, digest)
+    facts = record.Facts(names[0], names[1] if production else None, digest)
+    return facts, counts
 
 
-def _join(
-    source: Path, answers: Sequence[Path], settings: Evaluation, out: Path
-) -> None:
-    """Each row's label, slices and predictions in one file, row by row."""
-    columns = {name: pa.string() for name in settings.slices}
-    truth = data.batches(source, {**columns, settings.label: None}, settings.batch_rows)
-    streams = [_answers(path, settings.batch_rows) for path in answers]
-    with files.replacing(out) as part:
+def _streamed(
+    versions: Sequence[Version], settings: Evaluation, source: Path, out: Path
+) -> Counts:
+    """Predict batch by batch, write the predictions of each, and add up the counts."""
+    batches = data.batches(source, _columns(versions, settings), settings.batch_rows)
+    work = partial(_part, settings)
+    counts: Counts | None = None
+    with files.replacing(out) as part, progress.in_rows(data.total(source)) as bar:
         with pq.ParquetWriter(part, _schema(settings), compression="zstd") as writer:
-            first = 0
-            for batch in truth:
-                given = [next(stream, None) for stream in streams]
-                writer.write(_joined(batch, given, settings, first))
-                first += batch.num_rows
-            if any(next(stream, None) for stream in streams):
-                raise _lengths("more")
+            for joined, own in engine.mapped(work, versions, batches, settings):
+                writer.write(joined)
+                counts = own if counts is None else counts + own
+                bar.update(joined.num_rows)
+    assert counts is not None, "data.batches refuses data without a row"
+    return counts
 
 
-def _answers(path: Path, rows: int) -> Iterator[pa.Array]:
-    for batch in data.batches(path, {"prediction": None}, rows):
-        yield batch["prediction"]
+def _columns(versions: Sequence[Version], settings: Evaluation) -> data.Columns:
+    """All that is read: slices as text, the models' columns by type, and the label."""
+    inputs = data.narrowest(version.contract["input"] for version in versions)
+    slices = {name: pa.string() for name in settings.slices}
+    return {**slices, **inputs, settings.label: None}
+
+
+def _part(
+    settings: Evaluation, models: Models, first: int, batch: pa.RecordBatch
+) -> tuple[pa.RecordBatch, Counts]:
+    """What is kept of one batch, and what it counts for; what every worker does."""
+    names = [name for name in batch.schema.names if name in models.columns]
+    given = models.predict(data.arrays(batch.select(names)), first)
+    joined = _joined(batch, [pa.array(each) for each in given], settings, first)
+    return joined, _counted(joined, settings)
 
 
 def _schema(settings: Evaluation) -> pa.Schema:
@@ -139,8 +152,6 @@ def _joined(
     batch: pa.RecordBatch, given: Sequence[pa.Array], settings: Evaluation, first: int
 ) -> pa.RecordBatch:
     rows = batch.num_rows
-    if any(answers is None or len(answers) != rows for answers in given):
-        raise _lengths("fewer")
     for answers in given:
         _demand_probabilities(answers, first)
     padded = [*given, pa.nulls(rows, pa.float64())][:2]
@@ -152,19 +163,13 @@ def _joined(
 
 def _demand_probabilities(answers: pa.Array, first: int) -> None:
     values = answers.to_numpy()
-    wrong = np.flatnonzero((values < 0) | (values > 1))
+    wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))  # NaN too
     if wrong.size:
         raise CheckBroken(
             "every prediction to be a probability from 0 to 1",
             f"{values[wrong[0]]} at row {first + wrong[0]}",
             "let predict return probabilities",
         )
-
-
-def _lengths(found: str) -> CheckBroken:
-    return CheckBroken(
-        "one prediction for each row", f"{found} predictions than rows", "mend the data"
-    )
 
 
 def recount(predictions: Path, settings: Evaluation) -> Counts:
@@ -185,12 +190,12 @@ def _counted(batch: pa.RecordBatch, settings: Evaluation) -> Counts:
 
 def _judged(
     facts: record.Facts,
+    counts: Counts,
     conditions: Sequence[Condition],
     settings: Evaluation,
     paths: Mapping[str, Path],
     started: float,
 ) -> Outcome:
-    counts = recount(paths["predictions.parquet"], settings)
     verdicts = gates.judge(conditions, counts, settings)
     digest = files.digest(paths["predictions.parquet"])
     seconds = time.monotonic() - started
