@@ -245,14 +245,17 @@ def _array(column: pa.Array) -> npt.NDArray[Any]:
         column = column.dictionary_encode()
     if pa.types.is_dictionary(column.type) and not column.null_count:
         # Each different value becomes a Python object, not each row: 50 times faster.
-        return np.array(column.dictionary.to_pylist())[column.indices.to_numpy()]
+        values: npt.NDArray[Any] = np.array(column.dictionary.to_pylist())
+        spread: npt.NDArray[Any] = values[column.indices.to_numpy()]
+        return spread
     return _plain(column)
 
 
 def _plain(column: pa.Array) -> npt.NDArray[Any]:
     if column.null_count and not pa.types.is_floating(column.type):
         return np.array(column.to_pylist(), dtype=object)
-    return np.asarray(column.to_numpy(zero_copy_only=False))
+    values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values
 
 
 def labels(column: pa.Array, first: int) -> npt.NDArray[np.bool_]:

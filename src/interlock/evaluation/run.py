@@ -29,7 +29,7 @@ from interlock.evaluation.gates import Condition, State, Verdict
 from interlock.evaluation.metrics import Counts, fold
 from interlock.evaluation.predict import Models, Version
 
-__all__ = ["FILES", "Outcome", "Version", "evaluate", "recount"]
+__all__ = ["FILES", "Outcome", "Version", "evaluate", "recount", "stream"]
 
 FILES = ("metrics.json", "predictions.parquet", "report.html", "summary.md")
 SLICE = "slice."  # before a slice column's name in predictions.parquet
@@ -96,7 +96,7 @@ def _predicted(
     """Write predictions.parquet; what it was made from, and its counts."""
     versions = [candidate] + ([production] if production else [])
     digest = files.digest(source)
-    counts = _streamed(versions, settings, source, out)
+    counts = stream(versions, settings, source, out)
     if files.digest(source) != digest:
         raise CheckBroken(
             "the data to stay the same while it is read",
@@ -108,7 +108,7 @@ def _predicted(
     return facts, counts
 
 
-def _streamed(
+def stream(
     versions: Sequence[Version], settings: Evaluation, source: Path, out: Path
 ) -> Counts:
     """Predict batch by batch, write the predictions of each, and add up the counts."""
