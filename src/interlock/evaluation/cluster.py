@@ -29,6 +29,8 @@ from interlock.evaluation.files import members
 from interlock.evaluation.predict import Models, Version
 from interlock.packages import installed
 
+SECONDS = 30  # to wait for the scheduler
+
 Part = TypeVar("Part")
 
 
@@ -59,7 +61,7 @@ def mapped(
 
 def _connected(address: str) -> Client:
     try:
-        client = Client(address, timeout=30)
+        client = Client(address, timeout=SECONDS)
     except (OSError, ValueError) as error:
         raise BadConfiguration(
             f"a Dask scheduler at {address}",

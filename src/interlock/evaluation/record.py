@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from interlock.config import Evaluation
 from interlock.evaluation.gates import LEVEL, Finding, Verdict, overall
 from interlock.evaluation.intervals import Difference, Sample, mcnemar
+from interlock.evaluation.latency import Ratios
 from interlock.evaluation.metrics import (
     PROPORTIONS,
     Confusion,
@@ -53,6 +54,16 @@ def metrics(
         "predictions": {"sha256": predictions},
         "settings": asdict(settings),
         "seconds": round(seconds, 3),
+    }
+
+
+def latency(ratios: Ratios) -> Record:
+    """The latency of metrics.json; its ratios are all that a verdict rests on."""
+    low, high = ratios.interval(1 - LEVEL)
+    return {
+        "ratio": {"value": _number(ratios.ratio), "low": -high, "high": _number(-low)},
+        "pairs": ratios.pairs,
+        "ratios": ratios.values,
     }
 
 

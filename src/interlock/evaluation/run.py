@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 from interlock import progress
 from interlock.config import Evaluation
 from interlock.errors import CheckBroken
-from interlock.evaluation import data, engine, files, gates, record, report
+from interlock.evaluation import data, engine, files, gates, latency, record, report
 from interlock.evaluation.gates import Condition, State, Verdict
+from interlock.evaluation.latency import Ratios
 from interlock.evaluation.metrics import Counts, fold
 from interlock.evaluation.predict import Models, Version
 
@@ -65,10 +66,10 @@ def evaluate(
         with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
             source = data.prepare(settings.data, root, Path(scratch))
             predictions = paths["predictions.parquet"]
-            facts, counts = _predicted(
+            facts, counts, ratios = _predicted(
                 candidate, production, settings, source, predictions
             )
-        return _judged(facts, counts, conditions, settings, paths, started)
+        return _judged(facts, counts, ratios, conditions, settings, paths, started)
     except pa.ArrowException as error:
         _cleared(out)
         raise CheckBroken("data that Arrow can read", str(error), "mend it") from error
@@ -92,11 +93,12 @@ def _predicted(
     settings: Evaluation,
     source: Path,
     out: Path,
-) -> tuple[record.Facts, Counts]:
-    """Write predictions.parquet; what it was made from, and its counts."""
+) -> tuple[record.Facts, Counts, Ratios | None]:
+    """Write predictions.parquet; what it was made from, its counts, and the latency."""
     versions = [candidate] + ([production] if production else [])
     digest = files.digest(source)
     counts = stream(versions, settings, source, out)
+    ratios = timed(versions, settings, source)
     if files.digest(source) != digest:
         raise CheckBroken(
             "the data to stay the same while it is read",
@@ -105,7 +107,7 @@ def _predicted(
         )
     names = [version.name for version in versions]
     facts = record.Facts(names[0], names[1] if production else None, digest)
-    return facts, counts
+    return facts, counts, ratios
 
 
 def stream(
@@ -123,6 +125,19 @@ def stream(
                 bar.update(joined.num_rows)
     assert counts is not None, "data.batches refuses data without a row"
     return counts
+
+
+def timed(
+    versions: Sequence[Version], settings: Evaluation, source: Path
+) -> Ratios | None:
+    """How fast the candidate is beside production, if a gate asks for it."""
+    asked = any(latency.ASKED in gate.expect for gate in settings.gates)
+    if not asked or len(versions) < 2:
+        return None
+    inputs = data.narrowest(version.contract["input"] for version in versions)
+    rows = next(data.batches(source, inputs, latency.PAIRS))
+    both = versions[0], versions[1]
+    return latency.measured(both, data.arrays(rows), settings.patience, latency.PAIRS)
 
 
 def _columns(versions: Sequence[Version], settings: Evaluation) -> data.Columns:
@@ -191,6 +206,7 @@ def _counted(batch: pa.RecordBatch, settings: Evaluation) -> Counts:
 def _judged(
     facts: record.Facts,
     counts: Counts,
+    ratios: Ratios | None,
     conditions: Sequence[Condition],
     settings: Evaluation,
     paths: Mapping[str, Path],
@@ -200,6 +216,7 @@ def _judged(
     digest = files.digest(paths["predictions.parquet"])
     seconds = time.monotonic() - started
     metrics = record.metrics(facts, counts, verdicts, settings, digest, seconds)
+    metrics["latency"] = ratios and record.latency(ratios)
     _written(metrics, counts, paths)
     sentences = tuple(verdict.sentence for verdict in verdicts)
     return Outcome(gates.overall(verdicts), sentences, verdicts, paths)
