@@ -72,8 +72,14 @@ def rows(draw: st.DrawFn, least: int = 1) -> Rows:
     """Some rows, in columns."""
     found = draw(st.lists(row, min_size=least, max_size=60))
     labels, mine, theirs, weights, group, cluster = zip(*found, strict=True)
-    numbers = [np.array(each) for each in (labels, mine, theirs, weights)]
-    return Rows(*numbers, list(group), list(cluster))
+    return Rows(
+        np.array(labels),
+        np.array(mine),
+        np.array(theirs),
+        np.array(weights),
+        list(group),
+        list(cluster),
+    )
 
 
 def same_moments(one: Moments, other: Moments) -> None:

@@ -59,7 +59,8 @@ def plan(settings: Evaluation, judged: Iterable[tuple[str, str]] = ()) -> Plan:
     known, by = catalogue(settings), dict[str, frozenset[str]]()
     for metric, column in judged:
         by[column] = by.get(column, frozenset()) | {metric}
-    return Plan(known, by, settings.task, settings.threshold)
+    classes = len(settings.classes) or 2
+    return Plan(known, by, settings.task, settings.threshold, classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +102,7 @@ def _both(one: Group, other: Group) -> Group:
         candidate=_sum(one.candidate, other.candidate),
         production=_sum(one.production, other.production),
         joint=_sum(one.joint, other.joint),
+        labels=_sum(one.labels, other.labels),
     )
 
 
@@ -114,13 +116,12 @@ def fold(batch: Batch, plan: Plan) -> Counts:
     For a binary task scores are probabilities in 0..1 and count as positive from the
     plan's threshold on.
     """
-    rows = len(batch.labels)
-    everyone = np.zeros(rows, np.int64)
     folded = _Fold(batch, plan)
+    everyone = np.zeros(folded.rows, np.int64)
     (whole,) = folded.groups("", everyone, 1)
     groups = {WHOLE: folded.with_curves(whole)}
     for name, column in batch.slices.items():
-        values, place = _encoded(column)
+        values, place = _encoded(folded.first(column))
         found = folded.groups(name, place, len(values))
         groups |= {(name, value): g for value, g in zip(values, found, strict=True)}
     return Counts(groups)
@@ -139,10 +140,24 @@ class _Fold:
 
     def __init__(self, batch: Batch, plan: Plan) -> None:
         self.batch, self.plan = batch, plan
+        self.weights, self.named = self.first(batch.weights), self.first(batch.clusters)
         self.roles = [role for role in ROLES if role in batch.predictions]
         self.called = {role: self._called(role) for role in self.roles}
         self.means = {each.tested: self._rows(each) for each in plan.means("")}
         self.means |= {m.name: self._rows(replace(m, clip=None)) for m in self._clipped}
+
+    @property
+    def rows(self) -> int:
+        """Rows, or queries where the task is ranking: what a metric is a mean of."""
+        queries = self.batch.queries
+        return len(self.batch.labels) if queries is None else int(queries[-1]) + 1
+
+    def first(self, column: Any) -> Any:
+        """A column by row, or by the first row of each query."""
+        queries = self.batch.queries
+        if queries is None or column is None:
+            return column
+        return column.take(np.flatnonzero(np.diff(queries, prepend=-1)))
 
     @property
     def _clipped(self) -> list[Mean]:
@@ -151,16 +166,16 @@ class _Fold:
     def _called(self, role: Role) -> Integers:
         """The class that a model calls each row, (n,)."""
         scores = self.batch.predictions[role]
-        if self.plan.task == "binary":
+        if self.plan.task != "multiclass":
             return (scores >= self.plan.threshold).astype(np.int64)
-        return np.asarray(scores.argmax(axis=1)) if scores.ndim == 2 else scores
+        return np.asarray(scores.argmax(axis=1))
 
     def _rows(self, mean: Mean) -> Floats:
         """A number of each row for each model, and its weight if it has one."""
         columns = [np.asarray(mean.rows(self.batch, role)) for role in self.roles]
         if mean.clip is not None:
             columns = [np.minimum(column, mean.clip) for column in columns]
-        weights = self.batch.weights
+        weights = self.weights
         if weights is not None:
             columns = [column * weights for column in columns] + [weights]
         return np.stack(columns, axis=1).astype(np.float64)
@@ -168,7 +183,7 @@ class _Fold:
     def groups(self, column: str, place: Integers, count: int) -> list[Group]:
         """A group for each of `count` places; `place` has shape (n,)."""
         rows = np.bincount(place, minlength=count).tolist()
-        weights = self.batch.weights
+        weights = self.weights
         heaviest = np.ones(count) if weights is None else np.zeros(count)
         if weights is not None:
             np.maximum.at(heaviest, place, weights)
@@ -194,7 +209,7 @@ class _Fold:
         classes, codes = self.plan.classes, self.batch.labels.astype(np.int64)
         for role in ROLES:
             codes = codes * classes + self.called.get(role, 0)
-        return tables.tabulate(codes, place, count, classes, self.batch.weights)
+        return tables.tabulate(codes, place, count, classes, self.weights)
 
     def _means(
         self, column: str, place: Integers, count: int
@@ -207,9 +222,9 @@ class _Fold:
     def _clusters(
         self, column: str, place: Integers, count: int
     ) -> list[dict[str, Clusters]] | None:
-        if self.batch.clusters is None:
+        if self.named is None:
             return None
-        values, own = _encoded(self.batch.clusters)
+        values, own = _encoded(self.named)
         keys = np.array([_key(value) for value in values], np.uint64)
         both, inverse = np.unique(place * len(values) + own, return_inverse=True)
         groups, members = np.divmod(both, len(values))
@@ -227,7 +242,7 @@ class _Fold:
 
     def _vectors(self, metric: Metric) -> Floats | None:
         """What adds up for a cluster: num and den of each model, by weight."""
-        weights = self.batch.weights
+        weights = self.weights
         if isinstance(metric, Fraction):
             labels = self.batch.labels.astype(np.int64)
             found = metric.vectors(labels, *self.called.values())
@@ -243,6 +258,9 @@ class _Fold:
 
     def with_curves(self, group: Group) -> Group:
         """The whole, with the histograms of a binary classifier's scores."""
+        if self.plan.task == "regression":
+            own = moments.spread(self.batch.labels, self.batch.weights)
+            return replace(group, labels=own)
         if self.plan.task != "binary":
             return group
         labels, given = self.batch.labels.astype(np.int64), self.batch.predictions

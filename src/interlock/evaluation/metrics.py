@@ -11,12 +11,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf, nan, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from interlock.config import Evaluation
+from interlock.errors import BadConfiguration
+from interlock.evaluation import ranking
 from interlock.evaluation.batch import Batch
 from interlock.evaluation.curves import Joint, Scores
 from interlock.evaluation.intervals import Difference, Interval, Proportion, Sample
@@ -25,12 +28,14 @@ from interlock.evaluation.moments import (
     Floats,
     Integers,
     Moments,
+    Spread,
     from_cells,
     of,
 )
 from interlock.evaluation.samples import (
     LEAST_CLUSTERS,
     LEAST_ROWS,
+    ANY,
     Gain,
     Means,
     Normal,
@@ -62,6 +67,7 @@ class Group:
     candidate: Scores | None = None
     production: Scores | None = None
     joint: Joint | None = None
+    labels: Spread | None = None  # of a regression's labels
 
     @property
     def is_plain(self) -> bool:
@@ -295,7 +301,7 @@ class Area(Metric):
     rows of either label on, for rows that are independent and count alike.
     """
 
-    of: Callable[[Scores], float] = field(default=lambda scores: scores.roc_auc)
+    of: str = "roc_auc"  # the attribute of Scores
 
     @property
     def whole_only(self) -> bool:
@@ -310,7 +316,7 @@ class Area(Metric):
     def value(self, group: Group, role: Role) -> float:
         """From the histogram, every row by its weight."""
         scores = group.candidate if role == "candidate" else group.production
-        return self.of(scores) if scores else nan
+        return float(getattr(scores, self.of)) if scores else nan
 
     def sample(self, group: Group, role: Role) -> Sample | None:
         """DeLong's; none for the other areas."""
@@ -456,7 +462,7 @@ def _binary(settings: Evaluation) -> list[Metric]:
         _fraction("specificity", "Specificity", _recall, 0),
         _fraction("f1", "F1", _f1),
         Area("roc_auc", "ROC AUC"),
-        Area("pr_auc", "PR AUC", refused=NO_ERROR, of=lambda scores: scores.pr_auc),
+        Area("pr_auc", "PR AUC", refused=NO_ERROR, of="pr_auc"),
         Mean("log_loss", "Log loss", False, rows=_log_loss),
         Mean("brier", "Brier score", False, rows=_brier, range=UNIT),
         Area(
@@ -464,22 +470,171 @@ def _binary(settings: Evaluation) -> list[Metric]:
             "Calibration error",
             False,
             refused=NOISY + "; gate log_loss or brier",
-            of=lambda scores: scores.calibration_error,
+            of="calibration_error",
         ),
     ]
 
 
-TASKS: Mapping[str, Callable[[Evaluation], list[Metric]]] = {"binary": _binary}
+def _multiclass(settings: Evaluation) -> list[Metric]:
+    each = range(len(settings.classes))
+    whole: list[Metric] = [
+        _fraction("accuracy", "Accuracy", _accuracy),
+        _fraction("balanced_accuracy", "Balanced accuracy", _recall, *each),
+        _fraction("macro_f1", "Macro F1", _f1, *each),
+        _fraction("micro_f1", "Micro F1", _accuracy),  # of one label each, the same
+        Mean(
+            *("top_k_accuracy", f"Top-{settings.top_k} accuracy", True, True),
+            rows=partial(_top_k, k=settings.top_k),
+            range=UNIT,
+            exact=True,
+        ),
+        Mean("log_loss", "Log loss", False, rows=_class_log_loss),
+    ]
+    return whole + [
+        _fraction(f"{kind}[{name}]", f"{title} of {name}", features, place)
+        for kind, title, features in (
+            ("precision", "Precision", _precision),
+            ("recall", "Recall", _recall),
+            ("f1", "F1", _f1),
+        )
+        for place, name in enumerate(settings.classes)
+    ]
+
+
+def _top_k(batch: Batch, role: Role, k: int) -> Floats:
+    """1 where fewer than k classes come before the truth, else 0.
+
+    Of classes with the same probability the later one comes first, as in scikit-learn.
+    """
+    scores, labels = batch.predictions[role], batch.labels.astype(np.int64)
+    truth = np.take_along_axis(scores, labels[:, None], axis=1)
+    later = np.arange(scores.shape[1]) > labels[:, None]
+    before = (scores > truth) | ((scores == truth) & later)
+    return np.asarray(before.sum(axis=1) < k, np.float64)
+
+
+def _class_log_loss(batch: Batch, role: Role) -> Floats:
+    labels = batch.labels.astype(np.int64)[:, None]
+    return _nats(np.take_along_axis(batch.predictions[role], labels, axis=1)[:, 0])
+
+
+def _regression(settings: Evaluation) -> list[Metric]:
+    return [
+        Mean("mae", "Mean absolute error", False, rows=_absolute),
+        Mean("rmse", "Root mean squared error", False, rows=_squared, root=True),
+        Mean(
+            *("bias", "Bias", False),
+            refused="it is best in the middle; gate mae",
+            rows=_error,
+            range=ANY,
+        ),
+        Mean(
+            *("quantile_loss", f"Loss of quantile {settings.quantile:g}", False),
+            rows=partial(_pinball, quantile=settings.quantile),
+        ),
+        Explained("r2", "R2", refused="it is rmse on another scale; gate rmse"),
+    ]
+
+
+def _error(batch: Batch, role: Role) -> Floats:
+    """Prediction less truth: its mean is the bias."""
+    return np.asarray(batch.predictions[role] - batch.labels)
+
+
+def _absolute(batch: Batch, role: Role) -> Floats:
+    return np.abs(_error(batch, role))
+
+
+def _squared(batch: Batch, role: Role) -> Floats:
+    return np.square(_error(batch, role))
+
+
+def _pinball(batch: Batch, role: Role, quantile: float) -> Floats:
+    """Koenker & Bassett, Econometrica 46 (1978) 33."""
+    error = _error(batch, role)
+    return np.maximum((1 - quantile) * error, -quantile * error)
+
+
+@dataclass(frozen=True)
+class Explained(Metric):
+    """1 less the squared errors over those of the labels' mean."""
+
+    def value(self, group: Group, role: Role) -> float:
+        """From the labels' moments, every row by its weight."""
+        if group.labels is None or "rmse" not in group.means:
+            return nan
+        spread = group.labels.spread
+        error = _quotient(group.moments("rmse"), role) * group.labels.weight
+        return 1 - error / spread if spread > 0 else nan
+
+
+def _ranking(settings: Evaluation) -> list[Metric]:
+    k = settings.top_k
+    return [
+        Mean("ndcg", f"NDCG@{k}", rows=partial(_ndcg, k=k), range=UNIT),
+        Mean("mrr", "Mean reciprocal rank", rows=_reciprocal_rank, range=UNIT),
+        Mean(
+            *("hit_rate", f"Hit rate@{k}", True, True),
+            rows=partial(_hits, k=k),
+            range=UNIT,
+            exact=True,
+        ),
+    ]
+
+
+def _ranked(batch: Batch, role: Role) -> tuple[Floats, Floats, Integers]:
+    assert batch.queries is not None, "a ranking has queries"
+    return batch.labels, batch.predictions[role], batch.queries
+
+
+def _ndcg(batch: Batch, role: Role, k: int) -> Floats:
+    return ranking.ndcg(*_ranked(batch, role), k)
+
+
+def _reciprocal_rank(batch: Batch, role: Role) -> Floats:
+    return ranking.reciprocal_rank(*_ranked(batch, role))
+
+
+def _hits(batch: Batch, role: Role, k: int) -> Floats:
+    return ranking.hits(*_ranked(batch, role), k)
+
+
+def _own(settings: Evaluation) -> list[Metric]:
+    """The team's own score, where there is one."""
+    if settings.score is None:
+        return []
+    ends = Interval(settings.score.low, settings.score.high)
+    higher = settings.score.better == "higher"
+    return [Mean("score", "Own score", higher, rows=_own_score, range=ends)]
+
+
+def _own_score(batch: Batch, role: Role) -> Floats:
+    return batch.scores[role]
+
+
+TASKS: Mapping[str, Callable[[Evaluation], list[Metric]]] = {
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "regression": _regression,
+    "ranking": _ranking,
+}
 
 
 def catalogue(settings: Evaluation) -> dict[str, Metric]:
-    """Every metric of the settings' task by its name, the first the leading one."""
-    found = TASKS[settings.task](settings)
-    return {metric.name: _clipped(metric, settings.clip) for metric in found}
+    """Every metric of the settings' task by its name, the first the leading one.
 
-
-def _clipped(metric: Metric, clip: Mapping[str, float]) -> Metric:
-    if metric.name not in clip or not isinstance(metric, Mean):
-        return metric
-    limit = clip[metric.name]
-    return replace(metric, clip=limit**2 if metric.root else limit)
+    Raises BadConfiguration for a `clip` of what has bounds of its own.
+    """
+    found = {
+        each.name: each for each in (*TASKS[settings.task](settings), *_own(settings))
+    }
+    for name, limit in settings.clip.items():
+        metric = found.get(name)
+        if not isinstance(metric, Mean) or metric.refused or metric.range.high < inf:
+            raise BadConfiguration(
+                "evaluation.clip to name losses without a bound",
+                f"{name!r} of a {settings.task} task",
+                "leave it out: docs/evaluation.md lists the metrics",
+            )
+        found[name] = replace(metric, clip=limit**2 if metric.root else limit)
+    return found

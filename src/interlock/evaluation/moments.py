@@ -90,6 +90,29 @@ def from_cells(values: Floats, weights: Floats, squares: Floats, rows: int) -> M
     return Moments(rows, mean, cross - rows * np.outer(mean, mean))
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Of labels, each by its weight: their sum of squares about their mean."""
+
+    weight: float
+    mean: float
+    spread: float
+
+    def __add__(self, other: Spread) -> Spread:
+        weight = self.weight + other.weight
+        share, step = other.weight / weight, other.mean - self.mean
+        between = step * step * self.weight * share
+        mean = self.mean + step * share
+        return Spread(weight, mean, self.spread + other.spread + between)
+
+
+def spread(values: Floats, weights: Floats | None) -> Spread:
+    """The spread of a batch's labels, (n,)."""
+    own = np.ones(len(values)) if weights is None else weights
+    mean = float(own @ values / own.sum())
+    return Spread(float(own.sum()), mean, float(own @ np.square(values - mean)))
+
+
 @dataclass(frozen=True, eq=False)
 class Clusters:
     """The sum of the rows' vectors for each cluster: 8 * (k + 1) bytes a cluster."""

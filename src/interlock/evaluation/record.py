@@ -11,6 +11,7 @@ from interlock.config import Evaluation
 from interlock.evaluation.counts import Counts
 from interlock.evaluation.gates import LEVEL, Finding, Verdict, overall
 from interlock.evaluation.intervals import Difference, Sample, mcnemar
+from interlock.evaluation.latency import Ratios
 from interlock.evaluation.metrics import Group, Metric, catalogue
 from interlock.evaluation.samples import is_asymptotic
 from interlock.evaluation.tables import Role
@@ -62,6 +63,16 @@ def _described(metric: Metric) -> Record:
         "better": "higher" if metric.higher else "lower",
         "share": metric.share,
         "not_gated": metric.refused or None,
+    }
+
+
+def latency(ratios: Ratios) -> Record:
+    """The latency of metrics.json; its ratios are all that a verdict rests on."""
+    low, high = ratios.interval(1 - LEVEL)
+    return {
+        "ratio": {"value": _number(ratios.ratio), "low": -high, "high": _number(-low)},
+        "pairs": ratios.pairs,
+        "ratios": ratios.values,
     }
 
 
