@@ -305,7 +305,7 @@ def p_value(sample: Sample, bound: float) -> float:
     low, high = LEAST_P, 1.0
     if not sample.is_below(bound, 0.5):
         return 1.0
-    for _ in range(50):
+    for _ in range(24):
         middle = (low * high) ** 0.5
         if sample.is_below(bound, middle):
             high = middle

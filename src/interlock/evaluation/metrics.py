@@ -41,6 +41,7 @@ from interlock.evaluation.samples import (
     Normal,
     Quotient,
     Root,
+    rule_of_three,
 )
 from interlock.evaluation.tables import Role, Table
 
@@ -74,11 +75,6 @@ class Group:
         """Whether rows are independent of each other and count alike."""
         return not self.weighted and self.clusters is None
 
-    @property
-    def least(self) -> int:
-        """Rows, or clusters, that an asymptotic test wants."""
-        return LEAST_ROWS if self.clusters is None else LEAST_CLUSTERS
-
     def moments(self, name: str) -> Moments:
         """Of a mean's (num, den), or (num, den, num', den'), row by row."""
         place = np.arange(1 + self.paired)
@@ -89,16 +85,22 @@ class Group:
         constant = np.tile([0.0, 0.0 if self.weighted else 1.0], len(place))
         return self.means[name].mapped(spread, constant)
 
-    def clustered(self, name: str) -> Moments | None:
-        """Of the clusters' totals; None of a metric that no gate judges."""
-        found = (self.clusters or {}).get(name)
+    def counted(self, name: str, by_row: Callable[[Group], Moments]) -> Moments | None:
+        """By row, or of the clusters' totals; None of what was not counted for them."""
+        if self.clusters is None:
+            return by_row(self)
+        found = self.clusters.get(name)
         return of(found.sums) if found else None
 
-    def weigh(self, corners: Floats) -> Floats:
-        """`corners` of a row as they are when it carries its weight."""
-        if not self.weighted:
-            return corners
-        return np.vstack([corners * self.heaviest, np.zeros_like(corners[:1])])
+    def means_of(self, moments: Moments, corners: Floats) -> Means:
+        """`moments` of rows with these corners, or of clusters of such rows."""
+        if self.clusters is not None:
+            size = self.rows / max(moments.rows, 1)
+            return Means(moments, corners * size, clusters=True)
+        if self.weighted:
+            nothing = np.zeros_like(corners[:1])
+            corners = np.vstack([corners * self.heaviest, nothing])
+        return Means(moments, corners)
 
 
 ROLES: tuple[Role, Role] = ("candidate", "production")
@@ -205,22 +207,20 @@ class Fraction(Metric):
         return from_cells(vectors, cells[:, 1], cells[:, 2], group.rows)
 
     def _normal(self, group: Group, roles: Sequence[Role]) -> Normal | None:
-        clustered = group.clusters is not None
-        moments = group.clustered(self.name) if clustered else self._cells(group)
+        moments = group.counted(self.name, self._cells)
         if moments is None:
             return None
-        return _delta(moments, roles, len(self.classes), group.least)
+        return _delta(moments, roles, len(self.classes), group)
 
     def _means(self, group: Group) -> Means | None:
-        if group.clusters is not None:
-            moments = group.clustered(self.name)
-            return Means(moments, None, LEAST_CLUSTERS) if moments else None
+        moments = group.counted(self.name, self._cells)
+        if moments is None:
+            return None
         # Of a class among many, a row says no more than of a class among two.
         own = replace(self, classes=(min(self.classes[0], 1),))
         codes = np.arange(8)
         called = [codes >> 1 & 1, codes & 1][: 1 + group.paired]
-        corners = group.weigh(own.vectors(codes >> 2, *called))
-        return Means(self._cells(group), corners)
+        return group.means_of(moments, own.vectors(codes >> 2, *called))
 
 
 @dataclass(frozen=True)
@@ -278,19 +278,16 @@ class Mean(Metric):
         return Interval(low, high) if self.higher else Interval(-high, -low)
 
     def _means(self, group: Group) -> Means | None:
-        turned = np.diag([self.sign, 1] * (1 + group.paired))
-        if group.clusters is not None:
-            found = group.clustered(self.name)
-            if found is None:
-                return None
-            return Means(found.mapped(turned), None, LEAST_CLUSTERS)
-        moments = group.moments(self.tested).mapped(turned)
+        found = group.counted(self.name, lambda group: group.moments(self.tested))
+        if found is None:
+            return None
+        moments = found.mapped(np.diag([self.sign, 1] * (1 + group.paired)))
         if not np.isfinite(self._span).all():
-            return Means(moments, None)
+            return Means(moments, None, group.clusters is not None)
         ends = np.array([[end, 1.0] for end in self._span])
         if group.paired:
             ends = np.array([[*one, *other] for one in ends for other in ends])
-        return Means(moments, group.weigh(ends))
+        return group.means_of(moments, ends)
 
 
 @dataclass(frozen=True)
@@ -323,21 +320,24 @@ class Area(Metric):
         scores = group.candidate if role == "candidate" else group.production
         if self.refused or scores is None or not group.is_plain:
             return None
-        return _area(scores.area, scores.labels)
+        return _area(*scores.area, scores.labels)
 
     def gain(self, group: Group) -> Sample | None:
         """DeLong's paired test, from both models' scores together."""
         if self.refused or group.joint is None or not group.is_plain:
             return None
         change = self.value(group, "candidate") - self.value(group, "production")
-        return _area((change, group.joint.error), group.joint.labels)
+        return _area(change, group.joint.error, group.joint.labels)
 
 
 LEAST_LABELS = 100  # rows of the rarer label that DeLong's test wants
 
 
-def _area(area: tuple[float, float], labels: Any) -> Normal:
-    return Normal(*area, int(labels.min()), LEAST_LABELS)
+def _area(value: float, error: float, labels: Any) -> Normal:
+    """Of a row, no more than 1 / labels of the area hangs on where it stands."""
+    rarer = int(labels.min())
+    least = sqrt(rule_of_three(1.0, rarer) / max(rarer, 1))
+    return Normal(value, max(error, least), rarer, LEAST_LABELS)
 
 
 def _columns(moments: Moments, role: Role, classes: int = 1) -> Floats:
@@ -359,7 +359,9 @@ def _role(means: Means, role: Role) -> Means:
     return replace(means, moments=means.moments.mapped(rows), corners=corners)
 
 
-def _delta(moments: Moments, roles: Sequence[Role], classes: int, least: int) -> Normal:
+def _delta(
+    moments: Moments, roles: Sequence[Role], classes: int, group: Group
+) -> Normal:
     """A mean of quotients, or the candidate's less production's, with its error.
 
     To first order it moves with a row as the sum of (num - quotient den) / mean(den)
@@ -376,8 +378,11 @@ def _delta(moments: Moments, roles: Sequence[Role], classes: int, least: int) ->
         place = along[ROLES.index(role)]
         place[0, kept] = sign / den[kept] / max(kept.size, 1)
         place[1, kept] = -place[0, kept] * quotients
-    error = sqrt(moments.variance(along.ravel()) / max(moments.rows, 1))
-    return Normal(value, error, moments.rows, least)
+    rows = max(moments.rows, 1)
+    worst = float(np.abs(along).max(initial=0.0)) * 2 * group.rows / rows
+    variance = max(moments.variance(along.ravel()), rule_of_three(worst, rows))
+    least = LEAST_ROWS if group.clusters is None else LEAST_CLUSTERS
+    return Normal(value, sqrt(variance / rows), moments.rows, least)
 
 
 def _rooted(means: Means) -> Normal:
