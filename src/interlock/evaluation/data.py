@@ -23,12 +23,14 @@ from interlock.errors import BadConfiguration, CheckBroken, Refusal
 from interlock.evaluation.files import digest, members
 from interlock.model import entry_point
 
-__all__ = ["Columns", "arrays", "batches", "digest", "labels", "narrowest"]
-__all__ += ["prepare", "total"]
+__all__ = ["Columns", "TEXT", "arrays", "batches", "digest", "labels"]
+__all__ += ["narrowest", "prepare", "text", "total"]
 
 # The columns to read. CSV holds no types: there, a type says what its text is read as,
 # and None leaves that to Arrow's guess.
 Columns: TypeAlias = Mapping[str, "pa.DataType | None"]
+
+TEXT = pa.dictionary(pa.int32(), pa.string())  # few values, on many rows
 
 # The types of a schema, from the narrowest to the widest, and text.
 ARROW = {
@@ -246,7 +248,7 @@ def _array(column: pa.Array) -> npt.NDArray[Any]:
     if pa.types.is_dictionary(column.type) and not column.null_count:
         # Each different value becomes a Python object, not each row: 50 times faster.
         values: npt.NDArray[Any] = np.array(column.dictionary.to_pylist())
-        spread: npt.NDArray[Any] = values[column.indices.to_numpy()]
+        spread: npt.NDArray[Any] = values.take(column.indices.to_numpy())
         return spread
     return _plain(column)
 
@@ -256,6 +258,18 @@ def _plain(column: pa.Array) -> npt.NDArray[Any]:
         return np.array(column.to_pylist(), dtype=object)
     values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
     return values
+
+
+def text(column: pa.Array) -> pa.DictionaryArray:
+    """Any column as text, each value once, in the order in which they first come.
+
+    So the same rows are the same bytes, whatever the files were like.
+    """
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    places = column.indices.dictionary_encode()
+    values = column.dictionary.take(places.dictionary).cast(pa.string())
+    return pa.DictionaryArray.from_arrays(places.indices, values)
 
 
 def labels(column: pa.Array, first: int) -> npt.NDArray[np.bool_]:

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from interlock import progress
@@ -34,6 +33,11 @@ __all__ = ["FILES", "Outcome", "Version", "evaluate", "recount", "stream"]
 
 FILES = ("metrics.json", "predictions.parquet", "report.html", "summary.md")
 SLICE = "slice."  # before a slice column's name in predictions.parquet
+ENCODINGS = {
+    "row": "DELTA_BINARY_PACKED",
+    "candidate": "BYTE_STREAM_SPLIT",
+    "production": "BYTE_STREAM_SPLIT",
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def stream(
     work = partial(_part, settings)
     counts: Counts | None = None
     with files.replacing(out) as part, progress.in_rows(data.total(source)) as bar:
-        with pq.ParquetWriter(part, _schema(settings), compression="zstd") as writer:
+        with _writer(part, settings) as writer:
             for joined, own in engine.mapped(work, versions, batches, settings):
                 writer.write(joined)
                 counts = own if counts is None else counts + own
@@ -160,7 +164,20 @@ def _part(
 def _schema(settings: Evaluation) -> pa.Schema:
     fixed = [("row", pa.int64()), ("label", pa.bool_())]
     fixed += [("candidate", pa.float64()), ("production", pa.float64())]
-    return pa.schema(fixed + [(SLICE + name, pa.string()) for name in settings.slices])
+    return pa.schema(fixed + [(SLICE + name, data.TEXT) for name in settings.slices])
+
+
+def _writer(path: Path, settings: Evaluation) -> pq.ParquetWriter:
+    """Of predictions.parquet, in the encodings that cost a third of the usual ones."""
+    schema = _schema(settings)
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=[n for n in schema.names if schema.field(n).type == data.TEXT],
+        column_encoding=ENCODINGS,
+        write_statistics=False,
+    )
 
 
 def _joined(
@@ -170,7 +187,7 @@ def _joined(
     for answers in given:
         _demand_probabilities(answers, first)
     padded = [*given, pa.nulls(rows, pa.float64())][:2]
-    slices = [pc.cast(batch[name], pa.string()) for name in settings.slices]
+    slices = [data.text(batch[name]) for name in settings.slices]
     label = pa.array(data.labels(batch[settings.label], first))
     numbers = pa.array(np.arange(first, first + rows))
     return pa.record_batch([numbers, label, *padded, *slices], _schema(settings))
