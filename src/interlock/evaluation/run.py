@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -120,10 +121,11 @@ def stream(
     """Predict batch by batch, write the predictions of each, and add up the counts."""
     batches = data.batches(source, _columns(versions, settings), settings.batch_rows)
     work = partial(_part, settings)
+    each = engine.mapped(work, versions, batches, settings)
     counts: Counts | None = None
     with files.replacing(out) as part, progress.in_rows(data.total(source)) as bar:
-        with _writer(part, settings) as writer:
-            for joined, own in engine.mapped(work, versions, batches, settings):
+        with _writer(part, settings) as writer, closing(each) as parts:
+            for joined, own in parts:
                 writer.write(joined)
                 counts = own if counts is None else counts + own
                 bar.update(joined.num_rows)
