@@ -14,3 +14,10 @@ def campaign(session: nox.Session) -> None:
     install(session, "--editable", ".")
     every_step = SAME_EVERYWHERE | {"INTERLOCK_CAMPAIGN": "1"}
     session.run("pytest", "-v", "tests/test_crash.py", CLUSTER, env=every_step)
+
+
+@nox.session(default=False)
+def benchmark(session: nox.Session) -> None:
+    """Measure the evaluation beside its peers; slow. -- --only speed"""
+    install(session, "--editable", ".")
+    session.run("python", "benchmarks/evaluation.py", *session.posargs)

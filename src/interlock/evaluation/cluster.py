@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -39,7 +39,7 @@ def mapped(
     versions: Sequence[Version],
     batches: Iterable[pa.RecordBatch],
     settings: Evaluation,
-) -> Iterator[Part]:
+) -> Generator[Part, None, None]:
     """As engine.mapped, by the workers of the cluster at `settings.scheduler`.
 
     Raises BadConfiguration when there is no cluster, or one of other packages, and

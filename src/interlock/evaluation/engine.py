@@ -14,7 +14,7 @@ measured to be no slower than processes that do the same (benchmarks/evaluation.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Protocol, TypeAlias, TypeVar
@@ -44,7 +44,7 @@ def mapped(
     versions: Sequence[Version],
     batches: Iterable[pa.RecordBatch],
     settings: Evaluation,
-) -> Iterator[Part]:
+) -> Generator[Part, None, None]:
     """work(models, first, batch) of each batch, in order.
 
     `first` is the number of the batch's first row. Raises what `work` raises.
@@ -61,7 +61,7 @@ def _local(
     versions: Sequence[Version],
     batches: Iterable[pa.RecordBatch],
     settings: Evaluation,
-) -> Iterator[Part]:
+) -> Generator[Part, None, None]:
     workers = settings.workers or joblib.cpu_count()  # those that a container may use
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(workers))

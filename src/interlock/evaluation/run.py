@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -131,10 +132,11 @@ def stream(
     read = data.batches(source, _columns(versions, settings), settings.batch_rows)
     batches = rows.whole_queries(read, settings.query)
     work = partial(_part, settings, own)
+    each = engine.mapped(work, versions, batches, settings)
     counts: Counts | None = None
     with files.replacing(out) as path, progress.in_rows(data.total(source)) as bar:
-        with _writer(path, settings) as writer:
-            for joined, part in engine.mapped(work, versions, batches, settings):
+        with _writer(path, settings) as writer, closing(each) as parts:
+            for joined, part in parts:
                 writer.write(joined)
                 counts = part if counts is None else counts + part
                 bar.update(joined.num_rows)
