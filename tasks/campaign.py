@@ -10,6 +10,7 @@ import nox
 from tasks.checks import SAME_EVERYWHERE
 from tasks.environment import install
 
+CLUSTER = "tests/evaluation/test_cluster.py"
 MEMORY = "/dev/shm"  # where there is one, folders are put back quickly
 
 
@@ -24,7 +25,7 @@ def campaign(session: nox.Session) -> None:
     every = os.environ.get("INTERLOCK_CAMPAIGN") or "1"
     with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
         session.run(
-            *("pytest", "--verbose", "--numprocesses=auto", "tests/crash"),
+            *("pytest", "--verbose", "--numprocesses=auto", "tests/crash", CLUSTER),
             f"--basetemp={scratch}/pytest",
             env=SAME_EVERYWHERE | {"INTERLOCK_CAMPAIGN": every},
         )
@@ -32,3 +33,11 @@ def campaign(session: nox.Session) -> None:
 
 def _memory() -> str | None:
     return MEMORY if os.access(MEMORY, os.W_OK) else None
+
+
+@nox.session(default=False)
+def benchmark(session: nox.Session) -> None:
+    """Measure beside peers: -- registry, clients, evaluation or gate, and options."""
+    install(session, "--editable", ".")
+    name, *options = session.posargs
+    session.run("python", "-m", f"benchmarks.{name}", *options)

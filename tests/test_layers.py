@@ -17,7 +17,7 @@ ROWS = (
     ("evaluation", "registry"),
     ("packages",),
     ("attest",),
-    ("artifact",),
+    ("artifact", "child"),
     ("config", "home", "model", "parallel", "progress", "source"),
     ("canonical", "durable", "errors"),
 )

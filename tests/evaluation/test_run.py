@@ -19,7 +19,7 @@ from interlock.evaluation.run import FILES, Outcome, evaluate, recount
 from tests.evaluation.conftest import Settings, Toy, Write
 
 Rows = Callable[..., dict[str, Any]]
-WORSE = "return np.where(np.arange(len(batch['x'])) % 3, batch['x'], 1 - batch['x'])"
+WORSE = "return np.where(batch['x'] * 1e5 % 3 > 1, batch['x'], 1 - batch['x'])"
 PAIRED = "accuracy >= production.accuracy - 0.01"
 
 
