@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from interlock.config import Evaluation
 from interlock.evaluation import curves, moments, tables
@@ -129,10 +128,16 @@ def fold(batch: Batch, plan: Plan) -> Counts:
 
 def _encoded(column: pa.Array) -> tuple[list[str], Integers]:
     """The distinct values of a column as text, and each row's place among them."""
-    text = pc.fill_null(column.cast(pa.string()), "")
-    encoded = text.dictionary_encode()
-    values = [value or MISSING for value in encoded.dictionary.to_pylist()]
-    return values, encoded.indices.to_numpy().astype(np.int64)
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    names = [v or MISSING for v in column.dictionary.cast(pa.string()).to_pylist()]
+    codes = column.indices.fill_null(len(names)).to_numpy().astype(np.int64)
+    names.append(MISSING)
+    used = np.flatnonzero(np.bincount(codes, minlength=len(names)))
+    values = list(dict.fromkeys(names[each] for each in used.tolist()))
+    known = {value: each for each, value in enumerate(values)}
+    place = np.array([known.get(name, -1) for name in names])
+    return values, place[codes]
 
 
 class _Fold:

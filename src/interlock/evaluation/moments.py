@@ -52,11 +52,15 @@ class Moments:
 
 def of(values: Floats) -> Moments:
     """The moments of an array of shape (rows, k)."""
-    return grouped(values, np.zeros(len(values), np.int64), 1)[0]
+    mean = values.mean(axis=0) if len(values) else np.zeros(values.shape[1])
+    apart = values - mean
+    return Moments(len(values), mean, apart.T @ apart)
 
 
 def grouped(values: Floats, groups: Integers, count: int) -> list[Moments]:
     """The moments of each of `count` groups of the rows of `values`, (n, k)."""
+    if count == 1:
+        return [of(values)]
     shift = values.mean(axis=0) if len(values) else np.zeros(values.shape[1])
     near = values - shift
     rows = np.bincount(groups, minlength=count)

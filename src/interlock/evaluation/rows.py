@@ -215,15 +215,14 @@ def _scored(
 def batch_of(kept: pa.RecordBatch, settings: Evaluation) -> Batch:
     """Rows of predictions.parquet as the arrays that metrics are counted from."""
     models = [role for role in ROLES if kept[role].null_count < kept.num_rows]
-    named = kept.schema.names
     return Batch(
         kept["label"].to_numpy(zero_copy_only=False),
         {role: _answers(kept[role]) for role in models},
         {name: kept[SLICE + name] for name in settings.slices},
-        weights=kept["weight"].to_numpy() if "weight" in named else None,
-        clusters=kept["cluster"] if "cluster" in named else None,
-        queries=_runs(kept["query"])[0] if "query" in named else None,
-        scores={r: kept[SCORE + r].to_numpy() for r in models if SCORE + r in named},
+        weights=kept["weight"].to_numpy() if settings.weight else None,
+        clusters=kept["cluster"] if settings.cluster else None,
+        queries=_runs(kept["query"])[0] if settings.query else None,
+        scores={r: kept[SCORE + r].to_numpy() for r in models if settings.score},
     )
 
 
