@@ -12,3 +12,12 @@ def campaign(session: nox.Session) -> None:
     install(session, "--editable", ".")
     every_step = SAME_EVERYWHERE | {"INTERLOCK_CAMPAIGN": "1"}
     session.run("pytest", "-v", "tests/test_crash.py", env=every_step)
+
+
+@nox.session(default=False)
+def statistics(session: nox.Session) -> None:
+    """Hold the intervals to their guarantees, and to other packages; slow."""
+    install(session, "--editable", ".")
+    everything = SAME_EVERYWHERE | {"INTERLOCK_STATISTICS": "1"}
+    session.run("pytest", "-v", "tests/evaluation/test_coverage.py", env=everything)
+    session.run("python", "benchmarks/gate.py", "--quick", env=everything)

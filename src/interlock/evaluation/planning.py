@@ -16,7 +16,7 @@ from scipy import special
 from interlock.evaluation import sizes
 
 LOSS = 0.05
-FEWEST = 40  # rows that disagree, for the normal curve to hold
+FEWEST = 100  # rows that disagree, for the normal curve to hold
 POWERS = (0.5, 0.8)  # the chances that a plan speaks of
 LOOSE = 10  # times the noise of all uses: what a threshold should not lie below
 CHOSEN_FROM = 20  # models that were tried on the rows before one went to production
