@@ -36,6 +36,15 @@ def _memory() -> str | None:
 
 
 @nox.session(default=False)
+def statistics(session: nox.Session) -> None:
+    """Hold the intervals to their guarantees, and to other packages; slow."""
+    install(session, "--editable", ".")
+    everything = SAME_EVERYWHERE | {"INTERLOCK_STATISTICS": "1"}
+    session.run("pytest", "-v", "tests/evaluation/test_coverage.py", env=everything)
+    session.run("python", "benchmarks/gate.py", "--quick", env=everything)
+
+
+@nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
     """Measure beside peers: -- registry, clients, evaluation or gate, and options."""
     install(session, "--editable", ".")

@@ -12,7 +12,7 @@ ROOT = Path(interlock.__file__).parent
 ROWS = (
     ("cli",),
     ("printing",),
-    ("evaluate", "publish", "smoke"),
+    ("evaluate", "plan", "publish", "smoke"),
     ("pins", "promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),

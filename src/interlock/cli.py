@@ -13,7 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -93,11 +93,7 @@ def _eval(options: argparse.Namespace) -> Reply:
     try:
         from interlock.evaluate import evaluate, raise_verdict
     except ModuleNotFoundError as error:
-        raise BadConfiguration(
-            "what an evaluation needs to be installed",
-            f"no {error.name}",
-            "run nox -s nightly-eval, or install interlock[evaluation]",
-        ) from None
+        raise _not_installed(error) from None
     outcome = evaluate(Path.cwd(), options.out, options.data)
     if not options.json:
         print(*outcome.sentences, sep="\n")
@@ -132,6 +128,25 @@ def _fetch(options: argparse.Namespace) -> Reply:
     count = place(root, files, url)
     values = {"files": [file.path for file in files], "fetched": count}
     return values, f"{len(files)} pinned files in place, {count} of them new"
+
+
+def _plan(options: argparse.Namespace) -> Reply:
+    try:
+        from interlock.plan import Given, plan, text, values
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
+    names = {each.name for each in fields(Given)}
+    given = {name: value for name, value in vars(options).items() if name in names}
+    found = plan(Path.cwd(), Given(**given | {"gates": tuple(options.gates)}))
+    return values(found), text(found)
+
+
+def _not_installed(error: ModuleNotFoundError) -> BadConfiguration:
+    return BadConfiguration(
+        "what an evaluation needs to be installed",
+        f"no {error.name}",
+        "run nox -s nightly-eval, or install interlock[evaluation]",
+    )
 
 
 def _publish(options: argparse.Namespace) -> Reply:
@@ -294,6 +309,7 @@ def _add_checkout_commands(commands: Any) -> None:
     judge.add_argument("--data", default="", help="another data set than the project's")
     out = Path("evaluation")
     judge.add_argument("--out", type=Path, default=out, help="folder for the report")
+    _add_plan(commands)
     for name, run, text, many in (
         ("pin", _pin, "store weights or data, and pin them in interlock.lock", "+"),
         ("fetch", _fetch, "put pinned files where interlock.lock wants them", "*"),
@@ -323,6 +339,29 @@ def _add_checkout_commands(commands: Any) -> None:
         "--attach-only",
         action="store_true",
         help="attach the evidence, release nothing",
+    )
+
+
+def _add_plan(commands: Any) -> None:
+    text = "say what gates can promise, before anything runs"
+    plan = _command_parser(commands, "plan", _plan, text)
+    plan.add_argument(
+        "gates", nargs="*", metavar="GATE", help="instead of the project's gates"
+    )
+    for name, kind, metavar, meaning in (
+        ("rows", int, "N", "rows of the test set"),
+        ("uses", int, "H", "how often it is meant to be used"),
+        ("disagreement", float, "D", "share of rows where just one model is right"),
+        ("slices", int, "K", "slices of equal size, for a gate per column"),
+        ("false-alarm", float, "P", "chance of a false alarm over all uses"),
+        ("false-pass", float, "P", "chance that a model that is worse passes"),
+        ("score", float, "S", "what the model scores now, 0 to 1"),
+        ("noise", float, "SD", "standard deviation of that score from run to run"),
+        ("measured", Path, "FILE", "metrics.json of the last evaluation"),
+    ):
+        plan.add_argument(f"--{name}", type=kind, metavar=metavar, help=meaning)
+    plan.add_argument(
+        "--fresh", action="store_true", help="each use has rows of its own"
     )
 
 

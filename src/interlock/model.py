@@ -195,7 +195,8 @@ def _checked(answer: Any, shape: tuple[int, ...], first: int) -> Array:
             f"shape {array.shape}",
             _shape_advice(array, shape, first),
         )
-    bad = np.flatnonzero(~np.isfinite(array).reshape(rows, -1).all(axis=1))
+    finite = np.isfinite(array)
+    bad = np.flatnonzero(~(finite if finite.ndim == 1 else finite.all(axis=1)))
     if bad.size:
         raise CheckBroken(
             "predict to return finite numbers",

@@ -20,7 +20,7 @@ SESSIONS = {"lint", "unit", "smoke", "nightly-eval", "publish"}
 
 
 # No job runs these.
-BY_HAND = {"lock", "campaign", "servers", "s3-server", "benchmark"}
+BY_HAND = {"lock", "campaign", "statistics", "servers", "s3-server", "benchmark"}
 
 
 def _registered() -> dict[str, Any]:
