@@ -67,11 +67,11 @@ class Evaluation:
     """What nightly-eval judges, and the two chances its verdicts keep to."""
 
     data: str  # a path or URI of Parquet or CSV, or module:function(folder) -> path
-    label: str  # the column that holds the truth: boolean, or 0 and 1
+    label: str  # the truth: 0 or 1, a class's name, a number, or a relevance
     gates: tuple[Gate, ...]
+    slices: tuple[str, ...] = ()
     task: Literal["binary", "multiclass", "regression", "ranking"] = "binary"
     classes: tuple[str, ...] = ()  # those of the schema
-    slices: tuple[str, ...] = ()
     weight: str = ""  # the column of the rows' weights; empty: all count alike
     cluster: str = ""  # the column whose equal values mark rows that belong together
     query: str = ""  # ranking: the column of the query that a row answers

@@ -195,8 +195,7 @@ def _checked(answer: Any, shape: tuple[int, ...], first: int) -> Array:
             f"shape {array.shape}",
             _shape_advice(array, shape, first),
         )
-    finite = np.isfinite(array)
-    bad = np.flatnonzero(~(finite if finite.ndim == 1 else finite.all(axis=1)))
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
     if bad.size:
         raise CheckBroken(
             "predict to return finite numbers",

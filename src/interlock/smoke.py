@@ -23,7 +23,7 @@ from interlock.artifact.manifest import Manifest, refuse_incompatible
 from interlock.artifact.pack import copy_out, pack
 from interlock.canonical import canonical
 from interlock.child import Child, Ended
-from interlock.errors import CheckBroken, Rejected
+from interlock.errors import BadConfiguration, CheckBroken, Rejected
 from interlock.home import registry_url
 from interlock.model import golden_examples
 from interlock.pins import place_artifact
@@ -106,6 +106,12 @@ def _compare(
     outputs: Sequence[Any], expected: Sequence[Any], tolerance: float
 ) -> float:
     """The largest error; an output is a number, or one for each class."""
+    if np.shape(outputs) != np.shape(expected):
+        raise BadConfiguration(
+            f"golden outputs of shape {np.shape(outputs)}, as the model answers",
+            f"shape {np.shape(expected)}",
+            "write the golden examples anew, for review",
+        )
     apart = np.abs(np.subtract(outputs, expected)).reshape(len(expected), -1)
     errors = apart.max(axis=1)
     worst = int(errors.argmax())

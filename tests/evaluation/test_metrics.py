@@ -108,7 +108,7 @@ def same(one: Group, other: Group) -> None:
         assert np.allclose(sums.sums, other.clusters[name].sums)  # type: ignore
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(rows(3), st.data(), st.sampled_from(["", "w", "c", "wc"]))
 def test_counts_merge_in_any_order(found: Rows, data: st.DataObject, of: str) -> None:
     """Three parts, grouped and ordered as one likes, are the whole folded at once."""
@@ -144,6 +144,7 @@ def expected(found: Rows, given_: Any, weights: Any) -> dict[str, float]:
     return values
 
 
+@settings(max_examples=40)
 @given(rows(), st.booleans(), st.booleans())
 def test_metrics_are_scikit_learns(found: Rows, weighted: bool, paired: bool) -> None:
     """To 1e-9, NaN where they are undefined, with weights and without."""
@@ -158,6 +159,7 @@ def test_metrics_are_scikit_learns(found: Rows, weighted: bool, paired: bool) ->
             assert ours == pytest.approx(value, rel=1e-9, abs=1e-9, nan_ok=True), name
 
 
+@settings(max_examples=40)
 @given(rows())
 def test_the_rows_answer_for_the_sums(found: Rows) -> None:
     """A gate's estimate is the metric, or its change; of a clipped loss, clipped."""
@@ -235,6 +237,7 @@ def test_the_errors_of_areas_are_delongs() -> None:
     assert whole.joint.error == pytest.approx(error, rel=0.05)
 
 
+@settings(max_examples=40)
 @given(rows())
 def test_slices_add_up_to_the_whole(found: Rows) -> None:
     """Every row is in one slice; null and empty values share one."""
@@ -251,6 +254,7 @@ def test_slices_add_up_to_the_whole(found: Rows) -> None:
         assert loss == pytest.approx(exact, rel=1e-9, abs=1e-9)
 
 
+@settings(max_examples=40)
 @given(rows())
 def test_the_pair_counts_who_alone_is_right(found: Rows) -> None:
     """And the two accuracies differ by just that."""

@@ -222,21 +222,20 @@ def f1_rows(chance: Any, rows: int, share: float) -> Any:
 def test_bounds_of_quotients_keep_their_chances(rows: int) -> None:
     """Simulated at the truth: neither end is on the wrong side more often than alpha.
 
-    With a seed of its own: 400 draws of a chance of 0.1 exceed 60 once in 10,000.
+    With a seed of its own: 150 draws of a chance of 0.1 exceed 30 once in 20,000.
     """
     chance, alpha, wrong = np.random.default_rng(7), 0.1, np.zeros(4)
-    big = of(f1_rows(chance, 400_000, 0.85)).mean
-    truth, change = big[0] / big[1], 0.0
+    truth, change = 0.34 / 0.49, 0.0  # 2 tp over positives and called, of 100 rows
     corners = np.array([[0, 0], [0, 1], [2, 2]], float)
     pairs = np.array([[*a, *b] for a in corners for b in corners])
-    for _ in range(400):
+    for _ in range(150):
         found = of(f1_rows(chance, rows, 0.85))
         one = Quotient(Means(found.mapped(np.eye(2, 4)), corners))
         two = Gain(Means(found, pairs), shared=False)
         wrong += [
-            one.reaches(truth + 0.002, alpha),
-            one.is_below(truth - 0.002, alpha),
+            one.reaches(truth, alpha),
+            one.is_below(truth, alpha),
             two.reaches(change, alpha),
             two.is_below(change, alpha),
         ]
-    assert (wrong <= 60).all(), wrong
+    assert (wrong <= 30).all(), wrong
