@@ -19,7 +19,7 @@ WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 SESSIONS = {"lint", "unit", "smoke", "nightly-eval", "publish"}
 
 
-BY_HAND = {"lock", "campaign"}  # no job runs these
+BY_HAND = {"lock", "campaign", "benchmark"}  # no job runs these
 
 
 def _registered() -> dict[str, Any]:
