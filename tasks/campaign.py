@@ -18,6 +18,6 @@ def campaign(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
-    """Measure the evaluation beside its peers; slow. -- --only speed"""
+    """Measure the evaluation beside the model alone and its peers; slow."""
     install(session, "--editable", ".")
     session.run("python", "benchmarks/evaluation.py", *session.posargs)
