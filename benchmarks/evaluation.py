@@ -250,7 +250,7 @@ def _in_process(work: Any, versions: Any, first: int, batch: Any) -> Any:
     from interlock.evaluation import predict
 
     if not hasattr(predict, "of_this_process"):
-        setattr(predict, "of_this_process", predict.Models(versions, 600))
+        setattr(predict, "of_this_process", predict.Models(versions, 600, 1))
     return work(getattr(predict, "of_this_process"), first, batch)
 
 

@@ -199,6 +199,12 @@ BAD: list[tuple[Any, str]] = [
     (judged(batch_rows=0), "tool.interlock.evaluation.batch_rows"),
     (judged(batch_rows=-5), "tool.interlock.evaluation.batch_rows"),
     (judged(slices=["a", "b", "a"]), "tool.interlock.evaluation.slices"),
+    (judged(workers=-1), "tool.interlock.evaluation.workers"),
+    (judged(patience=0.0), "tool.interlock.evaluation.patience"),
+    (judged(patience=float("inf")), "tool.interlock.evaluation.patience"),
+    (judged(engine="ray"), "tool.interlock.evaluation.engine"),
+    (judged(engine="dask"), "tool.interlock.evaluation.scheduler"),
+    (judged(scheduler="tcp://host:1"), "tool.interlock.evaluation.scheduler"),
     (7, "tool.interlock"),
     ([], "tool.interlock"),
 ]

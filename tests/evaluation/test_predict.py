@@ -23,7 +23,7 @@ X = {"x": np.linspace(0, 1, 1000)}
 
 def answers(columns: Any, *versions: Version, patience: float = 60) -> list[Any]:
     """The predictions of each version, asked in batches of 300 rows."""
-    with Models(versions, patience) as models:
+    with Models(versions, patience, 1) as models:
         parts = [
             models.predict(
                 {k: v[first : first + 300] for k, v in columns.items()}, first

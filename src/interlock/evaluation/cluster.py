@@ -102,7 +102,7 @@ class _Shipped(WorkerPlugin):  # type: ignore[misc]
             _unpacked(version, files, Path(self._scratch.name, str(place)))
             for place, (version, files) in enumerate(self._versions)
         ]
-        self.models = Models(there, self._patience)
+        self.models = Models(there, self._patience, worker.state.nthreads)
 
     def teardown(self, worker: Worker) -> None:
         """On a worker: leave nothing behind."""

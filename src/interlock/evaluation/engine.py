@@ -25,7 +25,9 @@ import pyarrow as pa
 from interlock.config import Evaluation
 from interlock.evaluation.predict import Models, Version
 
-AHEAD = 2  # batches in hand for each worker: one that it predicts, one that waits
+# Batches in hand for each worker: one that is predicted, one that another thread gets
+# ready for it, or counts after it, meanwhile; and one that waits.
+THREADS, AHEAD = 2, 3
 
 Part = TypeVar("Part")
 Out = TypeVar("Out", covariant=True)
@@ -64,8 +66,8 @@ def _local(
 ) -> Generator[Part, None, None]:
     workers = settings.workers or joblib.cpu_count()  # those that a container may use
     with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
-        models = stack.enter_context(Models(versions, settings.patience))
+        pool = stack.enter_context(ThreadPoolExecutor(THREADS * workers))
+        models = stack.enter_context(Models(versions, settings.patience, workers))
         yield from in_order(
             lambda first, batch: pool.submit(work, models, first, batch),
             batches,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -41,11 +41,14 @@ class Version:
 
 
 class Models:
-    """The versions side by side, as often as batches are predicted at the same time."""
+    """The versions side by side, as often as there are workers."""
 
-    def __init__(self, versions: Sequence[Version], patience: float) -> None:
+    def __init__(
+        self, versions: Sequence[Version], patience: float, workers: int
+    ) -> None:
         """`patience` is how many seconds a version may take for a batch."""
         self._versions, self._patience = versions, patience
+        self._free = Semaphore(workers)
         self._idle: deque[list[_Seat]] = deque()
         self._all: list[_Seat] = []
         self._lock, self._closed = Lock(), False
@@ -75,15 +78,16 @@ class Models:
 
         Raises CheckBroken, naming the version and the row or rows.
         """
-        seats = self._taken()
         rows = range(first, first + len(next(iter(columns.values()))))
-        answers = _asked(seats, columns, rows)
         picked = _picked(rows)
         sample = {name: column[picked] for name, column in columns.items()}
-        again = _asked(seats, sample, rows[: len(picked)])
+        with self._free:
+            seats = self._taken()
+            answers = _asked(seats, columns, rows)
+            again = _asked(seats, sample, rows[: len(picked)])
+            self._idle.append(seats)
         for seat, answer, other in zip(seats, answers, again, strict=True):
-            seat.demand_same(answer, picked, other)
-        self._idle.append(seats)
+            seat.demand_same(answer, picked, other, first)
         return answers
 
     def _taken(self) -> list[_Seat]:
@@ -172,7 +176,9 @@ class _Seat:
             "evaluation.batch_rows; if it is slow, raise evaluation.patience",
         )
 
-    def demand_same(self, whole: Array, picked: Array, again: Array) -> None:
+    def demand_same(
+        self, whole: Array, picked: Array, again: Array, first: int
+    ) -> None:
         """Refuse answers that another batch would not get: those of other rows."""
         spread = SAME * whole.std() + 1e-6 * np.abs(whole).max()
         apart = np.abs(whole[picked] - again).reshape(len(picked), -1).max(axis=1)
@@ -181,7 +187,7 @@ class _Seat:
             row = picked[moved[0]]
             raise CheckBroken(
                 "every row to get its own answer, whichever rows are beside it",
-                f"{self._version.name}: {whole[row]} at row {self._rows.start + row}"
+                f"{self._version.name}: {whole[row]} at row {first + row}"
                 f", but {again[moved[0]]} among {len(picked)} rows of its batch",
                 "keep the order of the rows, and let none depend on another",
             )
