@@ -274,6 +274,17 @@ def published(
     return _enter(_published, tmp_path, monkeypatch, capsys)
 
 
+@pytest.fixture
+def grown(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    _grown: Path,
+) -> Project:
+    """The toy project: two versions in staging, the second in production as well."""
+    return _enter(_grown, tmp_path, monkeypatch, capsys)
+
+
 def _enter(
     made: Path,
     tmp_path: Path,
@@ -313,6 +324,18 @@ def _published(tmp_path_factory: pytest.TempPathFactory, _begun: Path) -> Path:
     shutil.copytree(_begun, folder, dirs_exist_ok=True)
     with _elsewhere(folder) as toy:
         toy.publish()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _grown(tmp_path_factory: pytest.TempPathFactory, _published: Path) -> Path:
+    folder = tmp_path_factory.mktemp("grown")
+    shutil.copytree(_published, folder, dirs_exist_ok=True)
+    with _elsewhere(folder) as toy:
+        toy.learn(3.0)
+        toy.publish()
+        toy.check("nightly-eval")
+        assert toy.run("promote").code == 0
     return folder
 
 

@@ -48,19 +48,21 @@ def export(registry: Registry, reference: str, target: Path) -> Exported:
         raise BadConfiguration(
             f"a folder {target.parent}", "none", "make it, or name another file"
         )
-    manifest, new = version.manifest, not os.path.lexists(target)
+    manifest = version.manifest
     folder = f"{manifest.name}-{manifest.commit[:12]}"
     with in_bytes(manifest.size, f"export {manifest.name}") as bar:
         members = sorted(_members(registry, version, bar.update), key=lambda m: m.name)
         archive = gzip(tar(_below(folder, members)))
-        if new:
-            _write(target, archive)
-        elif not _holds(target, archive):
-            raise Conflict(
-                f"{target} to be absent, or this very archive of {manifest.short}",
-                "something else",
-                "name another file, or move that one away",
-            )
+        with _alone(target.with_name(f".{target.name}.new")) as private:
+            new = not os.path.lexists(target)
+            if new:
+                _write(private, target, archive)
+            elif not _holds(target, archive):
+                raise Conflict(
+                    f"{target} to be absent, or this very archive of {manifest.short}",
+                    "something else",
+                    "name another file, or move that one away",
+                )
     return Exported(version, folder, new)
 
 
@@ -96,30 +98,28 @@ def _holds(path: Path, pieces: Iterable[bytes]) -> bool:
         return all(file.read(len(each)) == each for each in pieces) and not file.read(1)
 
 
-def _write(target: Path, pieces: Iterable[bytes]) -> None:
-    private = target.with_name(f".{target.name}.new")
-    with _alone(private) as file:
-        try:
-            file.truncate(0)
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-            private.rename(target)
-        except BaseException:
-            private.unlink()
-            raise
+def _write(private: BinaryIO, target: Path, pieces: Iterable[bytes]) -> None:
+    private.truncate(0)  # a killed export may have left it
+    private.writelines(pieces)
+    private.flush()
+    os.fsync(private.fileno())
+    os.rename(private.name, target)
     sync_folder(target.parent)
 
 
 @contextmanager
 def _alone(path: Path) -> Iterator[BinaryIO]:
-    """The file at `path`, new or left by a killed export; other exports wait for it."""
+    """The private file at `path`, ours until the end; other exports wait for it."""
     while True:
         with path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_at(path, file):  # and not renamed or removed while we waited
+            if not _is_at(path, file):
+                continue  # it was renamed or removed while we waited
+            try:
                 yield file
-                return
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
 def _is_at(path: Path, file: BinaryIO) -> bool:
