@@ -23,6 +23,7 @@ from interlock.artifact.manifest import NAME, Manifest
 from interlock.attest.evidence import precedence
 from interlock.attest.trust import follow
 from interlock.errors import BadConfiguration, Conflict
+from interlock.parallel import in_order
 from interlock.progress import in_bytes
 from interlock.registry.access import open_registry, seen_roots
 from interlock.registry.channels import Release, live, log, open_release, release_key
@@ -130,9 +131,8 @@ def _plan(both: _Both, references: Sequence[str]) -> _Plan:
     releases = [release for each in logs for release in _behind(both, each)]
     records = {*both.lacking("versions/")}
     needed: dict[str, tuple[str, int]] = {}  # chunk -> its first version, its bytes
-    for key, manifest in zip(
-        versions, map(partial(_manifest, both.source), versions), strict=True
-    ):
+    manifests = in_order(partial(_manifest, both.source), versions)
+    for key, manifest in zip(versions, manifests, strict=True):
         if key not in records:
             _refuse_other(both, manifest, _manifest(both.destination, key))
         for chunk, size in _chunks(manifest):
@@ -281,7 +281,7 @@ def _send(both: _Both, plan: _Plan) -> Copied:
     with in_bytes(plan.size, "copy") as bar:
         for lack in plan.versions:
             manifest = _manifest(both.source, lack.key)
-            for size in map(partial(_send_chunk, both), lack.chunks):
+            for size in in_order(partial(_send_chunk, both), lack.chunks):
                 sent.append(size)
                 bar.update(size)
             if lack.record:

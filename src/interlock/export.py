@@ -20,6 +20,7 @@ from interlock.artifact.archive import Member, gzip, tar
 from interlock.artifact.chunks import check
 from interlock.artifact.manifest import RESERVED, File
 from interlock.errors import BadConfiguration, Conflict
+from interlock.parallel import in_order
 from interlock.progress import in_bytes
 from interlock.registry.folder import sync_folder
 from interlock.registry.records import Registry
@@ -82,7 +83,7 @@ def _members(registry: Registry, version: Version, done: Done) -> Iterator[Membe
 def _verified(registry: Registry, file: File, done: Done) -> Iterator[bytes]:
     """The pieces of a file. Raises VerificationFailed when they are not that file."""
     whole, size = hashlib.sha256(), 0
-    for piece in map(registry.chunk, file.chunks):
+    for piece in in_order(registry.chunk, file.chunks):
         whole.update(piece)
         size += len(piece)
         yield piece

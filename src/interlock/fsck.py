@@ -37,6 +37,7 @@ from interlock.attest.evidence import Evidence
 from interlock.attest.trust import follow
 from interlock.errors import Refusal, VerificationFailed
 from interlock.home import note
+from interlock.parallel import in_order
 from interlock.progress import in_bytes
 from interlock.registry.access import NoRegistry, open_registry, seen_roots
 from interlock.registry.channels import Release, open_release, release_key
@@ -286,7 +287,7 @@ class _Reading:
     def _chunks(self, keys: Sequence[str], needed: Mapping[str, str]) -> None:
         """Read each chunk once: those that are needed, and those that are there."""
         chunks = dict.fromkeys([*needed, *(key.rpartition("/")[2] for key in keys)])
-        found = map(partial(_read_chunk, self._store), chunks)
+        found = in_order(partial(_read_chunk, self._store), chunks)
         for chunk, (size, finding) in zip(chunks, found, strict=True):
             self._count(size)
             if finding and finding.code == MISSING and chunk in needed:
@@ -309,7 +310,8 @@ class _Reading:
                 yield key, record, opened
 
     def _read(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        for key, data in zip(keys, map(partial(_read, self._store), keys), strict=True):
+        values = in_order(partial(_read, self._store), keys)
+        for key, data in zip(keys, values, strict=True):
             if isinstance(data, Finding):
                 self._findings.append(data)
             else:
