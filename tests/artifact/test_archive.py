@@ -8,13 +8,14 @@ import io
 import subprocess
 import tarfile
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from interlock.artifact.archive import Member, gzip, tar
 
 
 @given(st.lists(st.binary(max_size=40)))
+@settings(max_examples=40)
 @example([])
 @example([b""])
 @example([b"a" * 65_535, b"b" * 65_536, b"c"])
@@ -27,6 +28,7 @@ _NAMES = st.lists(st.text("ab/é漢.", min_size=1, max_size=300), max_size=4, un
 
 
 @given(_NAMES, st.binary(max_size=2000))
+@settings(max_examples=40)
 @example(["a" * 101, "é/" * 140 + "b"], b"x" * 512)
 def test_tar_holds_the_members_and_nobody_s_name(names: list[str], data: bytes) -> None:
     """Names of any length and script; no owner, no time of its own."""
