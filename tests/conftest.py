@@ -70,7 +70,8 @@ MODEL = '''
 '''
 CHECKS = ("lint", "unit", "smoke")
 # What needs servers: `nox -s servers` installs them, `nox -s unit` does not.
-collect_ignore = [] if SERVERS else ["registry/test_s3.py", "registry/test_faults.py"]
+_SERVERS_ONLY = ("test_faults.py", "test_mirror.py", "test_s3.py")
+collect_ignore = [] if SERVERS else [f"registry/{name}" for name in _SERVERS_ONLY]
 
 
 @dataclass

@@ -27,9 +27,7 @@ from collections.abc import (
 )
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import NamedTuple, NoReturn, TypeVar
-
-from tqdm import tqdm
+from typing import NamedTuple, TypeVar
 
 from interlock.artifact.chunks import digest
 from interlock.artifact.manifest import GIT, NAME
@@ -38,7 +36,7 @@ from interlock.attest.trust import follow
 from interlock.errors import Refusal, VerificationFailed
 from interlock.home import note
 from interlock.parallel import in_order
-from interlock.progress import in_bytes
+from interlock.progress import Bar, in_bytes
 from interlock.registry.access import NoRegistry, open_registry, seen_roots
 from interlock.registry.channels import Release, open_release, release_key
 from interlock.registry.folder import Folder
@@ -198,8 +196,7 @@ def fsck(url: str) -> Report:
     root is believed, so that there is nothing to hold its records against.
     """
     registry, problem = _open(url)
-    with in_bytes(0, "fsck") as bar:
-        report = _Reading(registry, bar).report()
+    report = _Reading(registry).report()
     if problem and report.whole:
         raise problem
     return report
@@ -223,18 +220,28 @@ def _open(url: str) -> tuple[Registry, Refusal | None]:
 class _Reading:
     """What was found so far, and how many bytes were read."""
 
-    def __init__(self, registry: Registry, bar: tqdm[NoReturn]) -> None:
-        self._registry, self._store, self._bar = registry, registry.store, bar
+    def __init__(self, registry: Registry) -> None:
+        self._registry, self._store = registry, registry.store
+        self._bar: Bar
         self._findings: list[Finding] = []
         self._size = 0
 
     def report(self) -> Report:
         """Read everything, records first."""
         keys, foreign = sort_keys(self._store.keys(""))
-        listed = {key for kind in keys if kind != "chunks" for key in keys[kind]}
         self._findings += [*foreign, *_leftovers(self._store)]
+        with in_bytes(0, "fsck records") as self._bar:
+            needed, size = self._records(keys)
+        with in_bytes(size, "fsck chunks") as self._bar:
+            self._chunks(keys["chunks"], needed)
+        total = len(foreign) + sum(map(len, keys.values()))
+        return Report(_confirmed(self._store, self._findings), total, self._size)
+
+    def _records(self, keys: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], int]:
+        """The chunks, each with a version that needs it, and about their bytes."""
+        listed = {key for kind in keys if kind != "chunks" for key in keys[kind]}
         policies = self._roots(keys["root"])
-        versions, chunks = self._versions(keys["versions"])
+        versions, needed, size = self._versions(keys["versions"])
         for key, _, each in self._opened(
             keys["evidence"], self._registry.open_evidence
         ):
@@ -247,9 +254,7 @@ class _Reading:
             link = Link(release.sequence, release.previous, digest(record))
             logs[release.name, release.channel][key] = link
         self._logs(logs, listed)
-        self._chunks(keys["chunks"], chunks)
-        total = len(foreign) + sum(map(len, keys.values()))
-        return Report(_confirmed(self._store, self._findings), total, self._size)
+        return needed, size
 
     def _roots(self, keys: Sequence[str]) -> set[str]:
         """The digests of the trust roots that are believed."""
@@ -258,19 +263,20 @@ class _Reading:
         self._findings += root_findings(seen, held, keys)
         return {*map(digest, seen)}
 
-    def _versions(self, keys: Sequence[str]) -> tuple[dict[str, Known], dict[str, str]]:
-        """The versions, and the chunks, each with a version that needs it."""
+    def _versions(
+        self, keys: Sequence[str]
+    ) -> tuple[dict[str, Known], dict[str, str], int]:
+        """The versions; the chunks, each with a version that needs it; their bytes."""
         versions: dict[str, Known] = {}
-        chunks: dict[str, str] = {}
-        size = 0  # of the chunks in bytes, about
+        needed: dict[str, str] = {}
+        size = 0
         for key, _, manifest in self._opened(keys, self._registry.open_version):
             versions[key] = Known(manifest.address, manifest.tree)
             for file in manifest.files:
-                new = {*file.chunks} - chunks.keys()
-                chunks |= dict.fromkeys(new, key)
+                new = {*file.chunks} - needed.keys()
+                needed |= dict.fromkeys(new, key)
                 size += len(new) * file.size // (len(file.chunks) or 1)
-        self._bar.total = self._size + size
-        return versions, chunks
+        return versions, needed, size
 
     def _logs(
         self, logs: Mapping[tuple[str, str], Mapping[str, Link]], listed: set[str]
