@@ -104,7 +104,7 @@ def test_only_what_is_lacking_is_sent_and_chunks_are_not_read(
     created, read = _watched(monkeypatch)
     done = _copy(grown)
     tried = {key for url, key in created if url == str(Path(DST).absolute())}
-    assert tried - {"root/00000001.json"} == {str(p.relative_to(DST)) for p in gone}
+    assert tried == {str(p.relative_to(DST)) for p in gone}
     chunks = [(url, key) for url, key in read if key.startswith("chunks/")]
     assert chunks == [(str(grown.registry), str(gone[0].relative_to(DST)))]
     assert (len(done.versions), done.chunks) == (1, 1)
@@ -243,6 +243,16 @@ def test_a_place_where_another_registry_was_is_a_conflict(published: Project) ->
     shutil.rmtree(DST)
     _next_root(published.registry, 25)
     assert "trust root 2" in _refused(published)
+
+
+def test_a_newer_trust_root_that_was_there_comes_back(published: Project) -> None:
+    """This machine has seen it, so it does not believe in fewer."""
+    _copy(published)
+    _next_root(DST, 24)
+    open_registry(DST)
+    shutil.rmtree(DST)
+    _copy(published)
+    assert open_registry(DST).trust.sequence == 2
 
 
 def test_logs_that_went_two_ways_are_a_conflict(

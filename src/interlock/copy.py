@@ -68,8 +68,10 @@ def copy(source: str, destination: str, references: Sequence[str] = ()) -> Copie
     roots = _agreed_roots(here.store, store)
     both = _Both(Registry(here.store, follow(roots)), Registry(store, follow(roots)))
     plan = _plan(both, references)
+    there = {*store.keys("root/")}
     for number, record in enumerate(roots, start=1):
-        _create(both, root_key(number), record)
+        if (key := root_key(number)) not in there:
+            _create(both, key, record)
     open_registry(destination)  # from now on this machine knows it
     return _send(both, plan)
 
