@@ -19,10 +19,10 @@ from typing import BinaryIO
 from interlock.artifact.archive import Member, gzip, tar
 from interlock.artifact.chunks import check
 from interlock.artifact.manifest import RESERVED, File
+from interlock.durable import sync_folder
 from interlock.errors import BadConfiguration, Conflict
 from interlock.parallel import in_order
 from interlock.progress import in_bytes
-from interlock.registry.folder import sync_folder
 from interlock.registry.records import Registry
 from interlock.registry.resolve import Version, resolve
 
