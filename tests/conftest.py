@@ -70,7 +70,8 @@ MODEL = '''
 '''
 CHECKS = ("lint", "unit", "smoke")
 # What needs servers: `nox -s servers` installs them, `nox -s unit` does not.
-collect_ignore = [] if SERVERS else ["registry/test_s3.py", "registry/test_faults.py"]
+_SERVERS_ONLY = ("test_faults.py", "test_mirror.py", "test_s3.py")
+collect_ignore = [] if SERVERS else [f"registry/{name}" for name in _SERVERS_ONLY]
 
 
 @dataclass
@@ -274,6 +275,17 @@ def published(
     return _enter(_published, tmp_path, monkeypatch, capsys)
 
 
+@pytest.fixture
+def grown(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    _grown: Path,
+) -> Project:
+    """The toy project: two versions in staging, the second in production as well."""
+    return _enter(_grown, tmp_path, monkeypatch, capsys)
+
+
 def _enter(
     made: Path,
     tmp_path: Path,
@@ -313,6 +325,18 @@ def _published(tmp_path_factory: pytest.TempPathFactory, _begun: Path) -> Path:
     shutil.copytree(_begun, folder, dirs_exist_ok=True)
     with _elsewhere(folder) as toy:
         toy.publish()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _grown(tmp_path_factory: pytest.TempPathFactory, _published: Path) -> Path:
+    folder = tmp_path_factory.mktemp("grown")
+    shutil.copytree(_published, folder, dirs_exist_ok=True)
+    with _elsewhere(folder) as toy:
+        toy.learn(3.0)
+        toy.publish()
+        toy.check("nightly-eval")
+        assert toy.run("promote").code == 0
     return folder
 
 

@@ -13,7 +13,7 @@ ROWS = (
     ("cli",),
     ("printing",),
     ("evaluate", "plan", "publish", "smoke"),
-    ("pins", "promote", "pull"),
+    ("copy", "export", "fsck", "pins", "promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),
     ("attest",),

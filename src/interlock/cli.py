@@ -266,6 +266,38 @@ def _show(options: argparse.Namespace) -> Reply:
     return printing.version_json(version), "\n".join(lines)
 
 
+def _copy(options: argparse.Namespace) -> Reply:
+    from interlock.copy import copy
+
+    done = copy(options.source, options.destination, options.versions)
+    text = (
+        f"copied {len(done.versions)} versions, {done.evidence} pieces of evidence, "
+        f"{done.releases} releases; {done.chunks} chunks, {done.sent:,} bytes sent"
+    )
+    return asdict(done), text if done.anything else "nothing to copy: it is all there"
+
+
+def _export(options: argparse.Namespace) -> Reply:
+    from interlock.export import export
+
+    done = export(_registry(options), options.version, options.file)
+    manifest, state = done.version.manifest, "" if done.new else " already"
+    values = {"file": str(options.file), "folder": done.folder, "new": done.new}
+    text = f"{manifest.short} is in {options.file}{state}; it unpacks to {done.folder}"
+    return values | printing.version_json(done.version), text
+
+
+def _fsck(options: argparse.Namespace) -> Reply:
+    from interlock.fsck import fsck
+
+    report = fsck(_url(options))
+    if report.findings and not options.json:
+        print(*map(printing.finding_line, report.findings), sep="\n")
+    report.refuse_damage()
+    text = f"{report.keys:,} keys, {report.size:,} bytes read: the registry is whole"
+    return asdict(report), text
+
+
 def _registry(options: argparse.Namespace) -> Registry:
     from interlock.registry.access import open_registry
 
@@ -287,9 +319,22 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"%(prog)s {__version__}"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_checkout_commands, _add_registry_commands):
+    for add in (_add_checkout_commands, _add_registry_commands, _add_copy_command):
         add(commands)
     return parser
+
+
+def _add_copy_command(commands: Any) -> None:
+    text = "copy versions with their evidence and channels to another registry"
+    copy = _command_parser(commands, "copy", _copy, text)
+    copy.add_argument("source", metavar="SRC", help="the registry to copy from")
+    copy.add_argument("destination", metavar="DST", help="the registry to copy to")
+    copy.add_argument(
+        "versions",
+        metavar="NAME[@REF]",
+        nargs="*",
+        help="a model, a channel's log, or one commit; everything without it",
+    )
 
 
 def _command_parser(
@@ -391,6 +436,11 @@ def _add_registry_commands(commands: Any) -> None:
         default="error",
         help="what to do when packages differ from those it was judged with (error)",
     )
+    export = add("export", _export, "put a version, verified, into one archive")
+    export.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
+    export.add_argument(
+        "file", type=Path, metavar="FILE", help="the archive to make: FILE.tar.gz"
+    )
     verify = add("verify", _verify, "check every byte and signature of a version")
     verify.add_argument(
         "what", metavar="DIR|NAME@REF", help="a pulled folder, or a version"
@@ -400,6 +450,7 @@ def _add_registry_commands(commands: Any) -> None:
     log = add("log", _log, "who released what, when, why and on which evidence")
     log.add_argument("name", metavar="NAME", help="the name of the model")
     log.add_argument("channel", nargs="?", metavar="CHANNEL", help="only this channel")
+    add("fsck", _fsck, "read the whole registry back, and say what is not as it was")
     rollback = add("rollback", _rollback, "release again what was live before")
     rollback.add_argument("name", metavar="NAME", help="the name of the model")
     rollback.add_argument("channel", nargs="?", default="production", **_CHANNEL)

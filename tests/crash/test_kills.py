@@ -1,6 +1,6 @@
 """kill -9 at every step: the next run completes, and no reader sees half a version.
 
-Every day a few steps of three commands, by patched functions; in the campaign every
+Every day a few steps of some commands, by patched functions; in the campaign every
 system call of all of them: see killing.py.
 """
 
@@ -98,6 +98,16 @@ def _rollback(project: Project) -> list[str]:
     return ["rollback", "toy", "staging", "--to", first]
 
 
+def _copy(project: Project) -> list[str]:
+    project.publish()
+    return ["copy", str(project.registry), "mirror"]
+
+
+def _export(project: Project) -> list[str]:
+    project.publish()
+    return ["export", "toy@staging", "model.tar.gz"]
+
+
 STAGING = ["verify", "toy@staging"]
 COMMANDS: dict[str, tuple[Setup, list[str]]] = {
     "create": (_create, ["read", "a/b/c.json"]),
@@ -109,8 +119,11 @@ COMMANDS: dict[str, tuple[Setup, list[str]]] = {
     "pull the next": (_pull_next, ["verify", "model"]),
     "pull the third": (_pull_third, ["verify", "model"]),
     "pull over a hurt one": (_pull_hurt, ["verify", "model"]),
+    "copy": (_copy, [*STAGING, "--registry", "mirror"]),
+    "export": (_export, STAGING),  # the next calls half an archive a conflict
 }
 DAILY = [("create", 0, 3), ("publish", 0, 29), ("pull the third", 0, 29)]
+DAILY += [("copy", 0, 29), ("export", 0, 2)]
 ALL = [(name, part, CAMPAIGN * PARTS) for name in COMMANDS for part in range(PARTS)]
 
 
