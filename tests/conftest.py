@@ -291,16 +291,21 @@ def _enter(
 def _begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
     with _elsewhere(folder) as toy:
-        toy.write("pyproject.toml", PYPROJECT)
-        toy.write("lib/toy/__init__.py", '"""A toy."""\n')
-        toy.write("lib/toy/model.py", MODEL)
-        toy.write(".gitignore", "/evidence/\n/evaluation/\n/*model*\n/.*model*\n")
-        toy.write("requirements.lock", _installed())
-        toy.write("lib/data.csv", "\n".join(["x,kind,y", *_rows(4000), ""]))
-        toy.learn(2.0)
-        toy.git("init", "--quiet", "--template=", "--initial-branch=main")
-        toy.commit("begin")
+        begin(toy)
     return folder
+
+
+def begin(toy: Project) -> None:
+    """Write the toy project where there is none yet, and commit it."""
+    toy.write("pyproject.toml", PYPROJECT)
+    toy.write("lib/toy/__init__.py", '"""A toy."""\n')
+    toy.write("lib/toy/model.py", MODEL)
+    toy.write(".gitignore", "/evidence/\n/evaluation/\n/*model*\n/.*model*\n")
+    toy.write("requirements.lock", _installed())
+    toy.write("lib/data.csv", "\n".join(["x,kind,y", *_rows(4000), ""]))
+    toy.learn(2.0)
+    toy.git("init", "--quiet", "--template=", "--initial-branch=main")
+    toy.commit("begin")
 
 
 @pytest.fixture(scope="session")

@@ -197,11 +197,13 @@ def bad_line(line: Line) -> Iterator[Line]:
             for name, value in answer.headers:
                 if name.lower() not in ("content-length", "transfer-encoding"):
                     self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body)))
+            length = dict(answer.headers).get("Content-Length", "0")
+            whole = length if self.command == "HEAD" else str(len(answer.body))
+            self.send_header("Content-Length", whole)
             self.end_headers()
             self.wfile.write(answer.body[:count])
 
-        do_GET = do_PUT = do_POST = do_DELETE = answer
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
 
         def log_message(self, format: str, *args: object) -> None:
             pass

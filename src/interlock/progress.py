@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, cast
 
-from tqdm import tqdm
+
+class Bar(Protocol):
+    """Is told what was done since it was last told."""
+
+    update: Callable[[int], object]
 
 
-def in_bytes(size: int, what: str) -> tqdm[NoReturn]:
+class _Unseen:
+    update = int
+
+
+def in_bytes(size: int, what: str) -> AbstractContextManager[Bar]:
     """A bar with rate and time left, shown after a second and on a terminal only."""
-    return tqdm(total=size, desc=what, unit="B", unit_scale=True, delay=1, disable=None)
+    if not sys.stderr.isatty():
+        return nullcontext(cast(Bar, _Unseen))  # importing tqdm takes its time, too
+    from tqdm import tqdm
+
+    return cast(
+        AbstractContextManager[Bar],
+        tqdm(total=size, desc=what, unit="B", unit_scale=True, delay=1),
+    )

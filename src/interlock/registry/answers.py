@@ -69,6 +69,8 @@ def code(error: Exception) -> str:
         return match[1]
     if match := re.search(r"status code: (\d{3})", text):
         return match[1]
+    if match := re.search(r"error occurred \((\w+)\)", text):  # boto3's way
+        return match[1]
     if "credential provider" in text:
         return "ExpiredToken"
     return "redirect" if "Received redirect" in text else ""

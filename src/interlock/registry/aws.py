@@ -33,6 +33,7 @@ class Access:
     certificates: bytes | None  # to trust beside the system's, PEM
     attempts: int
     credentials: Callable[[], S3Credential]
+    client: Any  # boto3's own
 
 
 def access(bucket: str) -> Access:
@@ -77,6 +78,7 @@ def _access(session: Any, bucket: str) -> Access:
         certificates=Path(trusted).read_bytes() if trusted else None,
         attempts=max(1, retries.get("total_max_attempts", ATTEMPTS)),
         credentials=_provider(core.get_credentials()),
+        client=client,
     )
 
 

@@ -17,11 +17,13 @@ from __future__ import annotations
 import random
 import re
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
+from interlock.artifact.chunks import digest
 from interlock.errors import BadConfiguration
 from interlock.registry import answers
 from interlock.registry.aws import Access, access, missing
@@ -95,6 +97,28 @@ class S3:
 
         return self._persist(get, key, "s3:GetObject")
 
+    def sha256(self, key: str) -> str | None:
+        """The SHA-256 of the bytes of `key`; None where it is absent. Or a Refusal.
+
+        It is the one that the server checked them by when it took them; a server that
+        does not keep it is asked for the bytes.
+        """
+        client = self._access.client
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        path = f"{self.prefix}/{key}".lstrip("/")
+        try:
+            head = client.head_object(
+                Bucket=self.bucket, Key=path, ChecksumMode="ENABLED"
+            )
+        except (BotoCoreError, ClientError) as error:
+            if answers.code(error) in ("404", "NoSuchKey"):
+                return None
+            raise answers.refusal(error, f"{self.url}/{key}", "s3:GetObject") from None
+        if kept := head.get("ChecksumSHA256"):
+            return b64decode(kept).hex()
+        return digest(self.read(key))
+
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys that start with `prefix`, a page at a time, each folder in order."""
         last, count = None, _PAGE
@@ -107,11 +131,11 @@ class S3:
         """The keys after `last`; fewer than a page where these are all."""
         pages = self._brisk.list(prefix, offset=last, chunk_size=_PAGE)
         keys = [each["path"] for each in next(iter(pages), ())]
-        if all(key.startswith(prefix) for key in keys):
-            return keys
-        from obstore.exceptions import BaseError
+        if not all(key.startswith(prefix) for key in keys):
+            from obstore.exceptions import BaseError
 
-        raise BaseError(f"the list of {prefix} has other keys too - a damaged list")
+            raise BaseError(f"a list of {prefix} with other keys in it")
+        return keys
 
     def _persist(self, attempt: Callable[[], T], key: str, permission: str) -> T:
         """What an attempt comes to, made again while its failure may pass."""

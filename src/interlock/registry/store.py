@@ -1,7 +1,8 @@
-"""The store: three verbs are all that the registry asks of it.
+"""The store: four verbs are all that the registry asks of it.
 
 * `create` makes a key that is absent, whole or not at all, and says whether it did;
 * `read` gives the bytes of a key;
+* `sha256` says what a key holds, without moving it where the store can vouch for it;
 * `keys` lists the keys below a prefix, each folder in order.
 
 Nothing is changed in place and nothing is deleted, so there is no lock to take and
@@ -27,6 +28,9 @@ class Store(Protocol):
 
     def read(self, key: str) -> bytes:
         """The bytes of `key`. Raises KeyError where it is absent."""
+
+    def sha256(self, key: str) -> str | None:
+        """The SHA-256 of the bytes of `key`, 64 hex digits; None where it is absent."""
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys that start with `prefix`, which is empty or ends in a slash.
