@@ -70,7 +70,7 @@ MODEL = '''
 '''
 CHECKS = ("lint", "unit", "smoke")
 # What needs servers: `nox -s servers` installs them, `nox -s unit` does not.
-_SERVERS_ONLY = ("test_faults.py", "test_mirror.py", "test_s3.py")
+_SERVERS_ONLY = ("test_faults.py", "test_mirror.py", "test_s3_servers.py")
 collect_ignore = [] if SERVERS else [f"registry/{name}" for name in _SERVERS_ONLY]
 
 
@@ -242,15 +242,14 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         yield endpoint
 
 
-@pytest.fixture(params=sorted(SERVERS))
-def endpoint(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Endpoint:
-    """Each real server in turn, with AWS settings that lead there."""
-    found: Endpoint = request.getfixturevalue(request.param)
-    for name, value in found.environment.items():
+def use(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, server: str
+) -> str:
+    """The URL of a new registry on a server, to which AWS settings now lead."""
+    endpoint: Endpoint = request.getfixturevalue(server)
+    for name, value in endpoint.environment.items():
         monkeypatch.setenv(name, value)
-    return found
+    return f"{endpoint.make_bucket()}/team/models"
 
 
 @pytest.fixture
