@@ -18,7 +18,7 @@ ROWS = (
     ("packages",),
     ("attest",),
     ("artifact",),
-    ("config", "home", "model", "progress", "source"),
+    ("config", "home", "model", "policy", "progress", "source"),
     ("canonical", "errors"),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
