@@ -12,7 +12,7 @@ ROOT = Path(interlock.__file__).parent
 ROWS = (
     ("cli",),
     ("printing",),
-    ("evaluate", "publish", "smoke"),
+    ("doctor", "evaluate", "publish", "smoke"),
     ("promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),

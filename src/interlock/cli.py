@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         values, text = _run(_parser().parse_args(arguments))
         print(json.dumps(values, indent=2) if as_json else text, flush=True)
+        return int(values.get("exit_code", 0))
     except Refusal as refusal:
         printing.print_refusal(refusal, as_json)
         return refusal.exit_code
@@ -223,6 +224,13 @@ def _show(options: argparse.Namespace) -> Reply:
     return printing.version_json(version), "\n".join(lines)
 
 
+def _doctor(options: argparse.Namespace) -> Reply:
+    from interlock.doctor import examine
+
+    facts, report = examine(_url(options), Path.cwd())
+    return printing.report_json(facts, report), printing.report_text(facts, report)
+
+
 def _policy_bucket(options: argparse.Namespace) -> Reply:
     from interlock.policy import Roles, bucket_policy
 
@@ -333,6 +341,7 @@ def _add_registry_commands(commands: Any) -> None:
     verify.add_argument(
         "what", metavar="DIR|NAME@REF", help="a pulled folder, or a version"
     )
+    add("doctor", _doctor, "what falls short of the promises, and what to apply")
     show = add("show", _show, "what a version is made of, and its evidence")
     show.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
     log = add("log", _log, "who released what, when, why and on which evidence")

@@ -90,6 +90,48 @@ def bucket_policy(url: str, roles: Roles, *, create_only: bool = True) -> Policy
     return _policy(s for s in statements if create_only or s["Sid"] != "CreateOnly")
 
 
+def missing_guards(live: Policy, url: str, *, create_only: bool = True) -> list[str]:
+    """The guards that a bucket's policy lacks or has otherwise, by their names.
+
+    They are held against what would be printed for the roles that the policy names.
+    """
+    there = {each.get("Sid"): each for each in map(_plain, _listed(live))}
+    try:
+        roles = _roles(there)
+        printed = bucket_policy(url, roles, create_only=create_only)
+    except (KeyError, TypeError, BadConfiguration):
+        return ["all of them"]
+    guards = [each for each in printed["Statement"] if each["Effect"] == "Deny"]
+    return [each["Sid"] for each in guards if there.get(each["Sid"]) != _plain(each)]
+
+
+def _listed(policy: Policy) -> list[Statement]:
+    """The statements of a policy that somebody else may have written."""
+    statements = policy.get("Statement", [])
+    listed = statements if isinstance(statements, list) else [statements]
+    return [each for each in listed if isinstance(each, dict)]
+
+
+def _plain(value: Any) -> Any:
+    """Without what means nothing to IAM: order, and a list around a single value."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        items = sorted(map(_plain, value), key=str)
+        return items[0] if len(items) == 1 else items
+    return value
+
+
+def _roles(guards: dict[str, Statement]) -> Roles:
+    """The roles that the guards make exceptions for. Raises KeyError and TypeError."""
+    keeper, publisher, writers = (
+        guards[sid]["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]
+        for sid in ("KeeperSetsUp", "PublisherWritesRecords", "WritersOnly")
+    )
+    listed = writers if isinstance(writers, list) else [writers]
+    return Roles(keeper, publisher, [w for w in listed if w not in (keeper, publisher)])
+
+
 def _guards(bucket: str, prefix: str, roles: Roles) -> list[Statement]:
     """What nobody may do, whatever other policies allow them."""
     everything, *records = _keys(bucket, prefix, "", "versions", "evidence", "channels")

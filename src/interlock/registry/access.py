@@ -159,12 +159,22 @@ def _make_key(path: Path) -> None:
         private.unlink()
 
 
+def pinned(url: str) -> str:
+    """The SHA-256 that the first root of a registry must have here; "" for any."""
+    seen = _seen(url)
+    return os.environ.get("INTERLOCK_ROOT") or (digest(seen[0]) if seen else "")
+
+
+def _seen(url: str) -> list[bytes]:
+    """The trust roots of a registry that this machine remembers."""
+    folder = note("roots", url)
+    return [path.read_bytes() for path in sorted(folder.glob("[0-9]*.json"))]
+
+
 def _pin(url: str, records: Sequence[bytes]) -> None:
     """Remember the roots of a registry; refuse another first one, and fewer of them."""
-    folder = note("roots", url)
-    seen = [path.read_bytes() for path in sorted(folder.glob("[0-9]*.json"))]
-    given = os.environ.get("INTERLOCK_ROOT")
-    expected = given or (digest(seen[0]) if seen else "")
+    folder, seen = note("roots", url), _seen(url)
+    given, expected = os.environ.get("INTERLOCK_ROOT"), pinned(url)
     if expected and expected != digest(records[0]):
         source = "INTERLOCK_ROOT says" if given else "this machine has seen"
         place = "correct INTERLOCK_ROOT" if given else f"remove {folder}"

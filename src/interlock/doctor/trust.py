@@ -1,0 +1,34 @@
+"""Looking at a registry's trust root, without remembering it."""
+
+from __future__ import annotations
+
+from interlock.artifact.chunks import digest
+from interlock.attest.trust import follow
+from interlock.doctor.facts import Trust
+from interlock.errors import Refusal
+from interlock.registry.access import NoKey, pinned, signer
+from interlock.registry.records import Registry
+from interlock.registry.store import Store
+
+
+def look(store: Store) -> Trust:
+    """The chain of roots, the pin, and whether the key here may sign."""
+    first = ""
+    try:
+        records = [store.read(key) for key in store.keys("root/")]
+        first = digest(records[0]) if records else ""
+        registry = Registry(store, follow(records))
+    except Refusal as refusal:
+        return Trust(refusal, (pinned(store.url), first), None)
+    return Trust(None, (pinned(store.url), first), _signer(registry))
+
+
+def _signer(registry: Registry) -> Refusal | None:
+    """Why the key here may not sign; whoever has none only reads."""
+    try:
+        signer(registry)
+    except NoKey:
+        return None
+    except Refusal as refusal:
+        return refusal
+    return None
