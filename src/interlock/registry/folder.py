@@ -42,7 +42,7 @@ class Folder:
         """The bytes of `key`. Raises KeyError where it is absent."""
         try:
             return (self.root / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise KeyError(key) from None
 
     def keys(self, prefix: str) -> Iterator[str]:
