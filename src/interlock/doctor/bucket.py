@@ -28,8 +28,7 @@ ABSENT = {  # how S3 says that a setting was never made
 # What nobody who publishes or reads has to do: to objects, and to the bucket.
 POWERS = ("DeleteObject", "DeleteObjectVersion", "BypassGovernanceRetention")
 SETTINGS = ("PutBucketPolicy", "PutLifecycleConfiguration", "PutBucketVersioning")
-BLOCK = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy")
-BLOCK += ("RestrictPublicBuckets",)
+BLOCK = "BlockPublicAcls IgnorePublicAcls BlockPublicPolicy RestrictPublicBuckets"
 PATIENCE = 10  # seconds for one answer
 
 Answer = dict[str, Any]
@@ -57,6 +56,8 @@ def _look(url: str, session: Any) -> Bucket:
     s3 = _client(session, "s3")
     name, prefix = parts(url)
     here = {"Bucket": name}
+    if (why := _unreachable(lambda: s3.head_bucket(**here))) is not None:
+        return Bucket.unreached(url, s3.meta.endpoint_url, why)
     identity = _identity(session, s3)
     keys = session.get_credentials()
     return Bucket(
@@ -65,7 +66,7 @@ def _look(url: str, session: Any) -> Bucket:
         identity=identity,
         versioning=_seen(lambda: s3.get_bucket_versioning(**here).get("Status", "")),
         object_lock=_setting(s3.get_object_lock_configuration, here, _retention, None),
-        public_access=_setting(s3.get_public_access_block, here, _off, BLOCK),
+        public_access=_setting(s3.get_public_access_block, here, _off, BLOCK.split()),
         public=_setting(s3.get_bucket_policy_status, here, _is_public, False),
         policy=_setting(
             s3.get_bucket_policy, here, lambda found: json.loads(found["Policy"]), None
@@ -81,6 +82,19 @@ def _look(url: str, session: Any) -> Bucket:
         credentials=keys.access_key if keys else Unseen("no credentials here"),
         powers=_seen(lambda: _powers(session, s3, identity, name)),
     )
+
+
+def _unreachable(ask: Callable[[], Answer]) -> str | None:
+    """Why no server answers us; one that says no has answered."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        ask()
+    except ClientError:
+        return None
+    except BotoCoreError as error:
+        return str(error)
+    return None
 
 
 def _client(session: Any, service: str) -> Any:
@@ -99,7 +113,9 @@ def _seen(ask: Callable[[], T]) -> Seen[T]:
         return ask()
     except ClientError as error:
         return Unseen(_code(error))
-    except (BotoCoreError, LookupError, TypeError, ValueError) as error:
+    except KeyError as error:
+        return Unseen(f"the server's answer has no {error}")
+    except (BotoCoreError, AttributeError, TypeError, ValueError) as error:
         return Unseen(f"{type(error).__name__}: {error}")
 
 
@@ -134,7 +150,7 @@ def _retention(found: Answer) -> Retention | None:
 
 def _off(found: Answer) -> Sequence[str]:
     block = found["PublicAccessBlockConfiguration"]
-    return [each for each in BLOCK if not block.get(each)]
+    return [each for each in BLOCK.split() if not block.get(each)]
 
 
 def _is_public(found: Answer) -> bool:
@@ -153,7 +169,8 @@ def _ahead(answer: Answer) -> float:
 
 
 def _region(s3: Any, name: str) -> str:
-    return s3.get_bucket_location(Bucket=name)["LocationConstraint"] or "us-east-1"
+    found = s3.get_bucket_location(Bucket=name)["LocationConstraint"]
+    return str(found or "us-east-1")  # the first region has no name here
 
 
 def _create_only(s3: Any, name: str, prefix: str) -> Seen[bool]:
@@ -199,13 +216,13 @@ def _beside(session: Any, service: str, s3: Any) -> Any:
     return client if ours == client.meta.endpoint_url or is_aws(ours) else None
 
 
-def _powers(session: Any, s3: Any, identity: str, name: str) -> Sequence[str]:
-    """What of POWERS and SETTINGS our own policies allow; IAM simulates, S3 does not."""
+def _powers(session: Any, s3: Any, identity: str, name: str) -> Seen[Sequence[str]]:
+    """What of POWERS and SETTINGS our own policies allow, as IAM simulates it."""
     if identity.endswith(":root"):
         return [*POWERS, *SETTINGS]
     iam = _beside(session, "iam", s3)
     if not identity or not iam:
-        raise LookupError("nobody here says who we are")
+        return Unseen("nobody here says what we may do")
     arn = f"arn:{identity.split(':')[1]}:s3:::{name}"
     allowed = []
     for actions, about in ((POWERS, f"{arn}/*"), (SETTINGS, arn)):

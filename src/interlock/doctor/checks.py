@@ -259,7 +259,7 @@ def public(is_public: bool, bucket: Bucket) -> Said:
 
 def policy(live: Policy | None, bucket: Bucket) -> Said:
     """The guards that interlock prints are all there, and none is weaker."""
-    missing = missing_guards(live or {}, bucket.url, create_only=bucket.aws)
+    missing = _missing(live, bucket)
     if not missing:
         return None
     found = f"missing or changed: {', '.join(missing)}" if live else "no policy"
@@ -268,6 +268,11 @@ def policy(live: Policy | None, bucket: Bucket) -> Said:
         found,
         _apply_policy(bucket),
     )
+
+
+def _missing(live: Policy | None, bucket: Bucket) -> list[str]:
+    """The guards that are not there; only AWS can be asked for all of them."""
+    return missing_guards(live or {}, bucket.url, create_only=bucket.aws)
 
 
 def _apply_policy(bucket: Bucket) -> str:
@@ -376,10 +381,10 @@ def clock(ahead: float, _: Bucket) -> Said:
     )
 
 
-def region(places: tuple[str, str], _: Bucket) -> Said:
+def region(places: tuple[str, str], bucket: Bucket) -> Said:
     """Another region's endpoint sends every request on, or refuses it."""
     ours, its = places
-    if ours == its:
+    if ours == its or not bucket.aws:
         return None
     return f"the bucket's region, {its}", ours, f"export AWS_REGION={its}"
 
@@ -397,9 +402,8 @@ def credentials(access_key: str, _: Bucket) -> Said:
 
 def powers(allowed: Sequence[str], bucket: Bucket) -> Said:
     """What nobody needs and nothing stops; the bucket's policy would."""
-    seen = bucket.policy
-    guards = {} if isinstance(seen, Unseen) else seen or {}
-    if not allowed or not missing_guards(guards, bucket.url, create_only=bucket.aws):
+    live = None if isinstance(bucket.policy, Unseen) else bucket.policy
+    if not allowed or not _missing(live, bucket):
         return None
     who = bucket.identity or "these credentials"
     return (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from interlock.errors import Refusal
@@ -20,7 +20,7 @@ class Unseen:
 
 
 T = TypeVar("T")
-Seen = T | Unseen
+Seen: TypeAlias = T | Unseen
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,12 @@ class Bucket:
     region: Seen[tuple[str, str]]  # ours, and the bucket's
     credentials: Seen[str]  # the access key's id
     powers: Seen[Sequence[str]]  # what our own policies allow and nobody should need
+
+    @classmethod
+    def unreached(cls, url: str, endpoint: str, why: str) -> Bucket:
+        """A bucket of which nothing could be seen."""
+        seen = [each.name for each in fields(cls) if str(each.type).startswith("Seen")]
+        return cls(url, endpoint, "", **dict.fromkeys(seen, Unseen(why)))
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from interlock.artifact.chunks import digest
 from interlock.attest.trust import follow
 from interlock.doctor.facts import Trust
-from interlock.errors import Refusal
+from interlock.errors import BadConfiguration, Refusal
 from interlock.registry.access import NoKey, pinned, signer
 from interlock.registry.records import Registry
 from interlock.registry.store import Store
@@ -31,4 +31,10 @@ def _signer(registry: Registry) -> Refusal | None:
         return None
     except Refusal as refusal:
         return refusal
+    except OSError as error:
+        return BadConfiguration(
+            "a key that can be read",
+            f"{error.strerror}: {error.filename}",
+            "correct INTERLOCK_KEY or INTERLOCK_HOME",
+        )
     return None
