@@ -13,12 +13,12 @@ ROWS = (
     ("cli",),
     ("printing",),
     ("doctor", "evaluate", "publish", "smoke"),
-    ("promote", "pull"),
+    ("policy", "promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),
     ("attest",),
     ("artifact",),
-    ("config", "home", "model", "policy", "progress", "source"),
+    ("config", "home", "model", "progress", "source"),
     ("canonical", "errors"),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}

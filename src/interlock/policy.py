@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interlock.errors import BadConfiguration
+from interlock.registry.s3 import S3
 
 Statement = dict[str, Any]
 Policy = dict[str, Any]
@@ -65,16 +66,15 @@ class Roles:
         return list(dict.fromkeys(named))
 
 
-def bucket_and_prefix(url: str) -> tuple[str, str]:
-    """The two parts of s3://BUCKET/PREFIX; the prefix may be empty."""
-    match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]+)((?:/[\w.=+@-]+)*)/?", url, re.A)
-    if not match:
+def place(url: str) -> S3:
+    """The registry at `url`, which must be on S3; nothing is asked of it."""
+    if not url.startswith("s3://"):
         raise BadConfiguration(
             "a registry on S3, s3://BUCKET or s3://BUCKET/PREFIX",
             repr(url),
             "name it with --registry or INTERLOCK_REGISTRY",
         )
-    return match[1], match[2].removeprefix("/")
+    return S3(url)
 
 
 def bucket_policy(url: str, roles: Roles, *, create_only: bool = True) -> Policy:
@@ -83,9 +83,8 @@ def bucket_policy(url: str, roles: Roles, *, create_only: bool = True) -> Policy
     Without `create_only` the condition that only AWS evaluates is left out: a server
     that does not know `s3:if-none-match` would take every write for an overwrite.
     """
-    bucket, prefix = bucket_and_prefix(url)
-    partition = roles.publisher.split(":")[1]
-    where = f"arn:{partition}:s3:::{bucket}", prefix
+    registry, partition = place(url), roles.publisher.split(":")[1]
+    where = f"arn:{partition}:s3:::{registry.bucket}", registry.prefix
     statements = [*_guards(*where, roles), *_grants(*where, roles)]
     return _policy(s for s in statements if create_only or s["Sid"] != "CreateOnly")
 

@@ -16,6 +16,7 @@ import pytest
 
 from interlock import cli
 from interlock.doctor.bucket import _ahead, _create_only, look
+from interlock.policy import place
 from interlock.registry.access import open_or_make
 from tests.servers import Endpoint
 
@@ -115,13 +116,13 @@ def test_a_server_that_overwrites_is_found_and_not_hurt(
     client, bucket = endpoint.client(), _bucket(url)
     key = "team/root/00000001.json"
     before = client.get_object(Bucket=bucket, Key=key)["Body"].read()
-    assert _create_only(client, bucket, "team/") is True
+    assert _create_only(client, place(url)) is True
 
     def forget(params: dict[str, Any], **_: Any) -> None:
         params.pop("IfNoneMatch")
 
     client.meta.events.register("provide-client-params.s3.PutObject", forget)
-    assert _create_only(client, bucket, "team/") is False
+    assert _create_only(client, place(url)) is False
     assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == before
 
 

@@ -11,11 +11,14 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
-from interlock.doctor.facts import Bucket, Retention, Seen, T, Unseen, is_aws, parts
+from interlock.doctor.facts import Bucket, Retention, Seen, T, Unseen, is_aws
 from interlock.errors import BadConfiguration
+from interlock.policy import place
 from interlock.registry.aws import missing
+from interlock.registry.s3 import S3
 
 ABSENT = {  # how S3 says that a setting was never made
     "NoSuchBucketPolicy",
@@ -54,7 +57,8 @@ def look(url: str) -> Bucket:
 
 def _look(url: str, session: Any) -> Bucket:
     s3 = _client(session, "s3")
-    name, prefix = parts(url)
+    registry = place(url)
+    name = registry.bucket
     here = {"Bucket": name}
     if (why := _unreachable(lambda: s3.head_bucket(**here))) is not None:
         return Bucket.unreached(url, s3.meta.endpoint_url, why)
@@ -76,7 +80,7 @@ def _look(url: str, session: Any) -> Bucket:
         lifecycle=_setting(
             s3.get_bucket_lifecycle_configuration, here, lambda f: f["Rules"], []
         ),
-        create_only=_create_only(s3, name, prefix),
+        create_only=_create_only(s3, registry),
         clock=_seen(lambda: _ahead(s3.list_objects_v2(**here, MaxKeys=1))),
         region=_seen(lambda: (s3.meta.region_name, _region(s3, name))),
         credentials=keys.access_key if keys else Unseen("no credentials here"),
@@ -173,13 +177,13 @@ def _region(s3: Any, name: str) -> str:
     return str(found or "us-east-1")  # the first region has no name here
 
 
-def _create_only(s3: Any, name: str, prefix: str) -> Seen[bool]:
+def _create_only(s3: Any, registry: S3) -> Seen[bool]:
     """Whether a create is refused where the key is there; by one that we may write."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     why = "there is no record yet to try it on"
-    for key in _records(s3, name, prefix):
-        where = {"Bucket": name, "Key": key}
+    for key in _records(s3, registry):
+        where = {"Bucket": registry.bucket, "Key": key}
         try:
             own = s3.get_object(**where)["Body"].read()
             s3.put_object(**where, Body=own, IfNoneMatch="*")
@@ -193,11 +197,12 @@ def _create_only(s3: Any, name: str, prefix: str) -> Seen[bool]:
     return Unseen(why)
 
 
-def _records(s3: Any, name: str, prefix: str) -> Iterator[str]:
+def _records(s3: Any, registry: S3) -> Iterator[str]:
     """A version, which the publisher may write; and a root, which the keeper may."""
     for room in ("versions/", "root/"):
-        within = {"Bucket": name, "Prefix": prefix + room, "MaxKeys": 1}
-        listed = _seen(lambda: s3.list_objects_v2(**within))
+        within = "/".join(filter(None, (registry.prefix, room)))
+        first = {"Bucket": registry.bucket, "Prefix": within, "MaxKeys": 1}
+        listed = _seen(partial(s3.list_objects_v2, **first))
         if not isinstance(listed, Unseen):
             yield from (each["Key"] for each in listed.get("Contents", ()))
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from interlock.errors import Refusal
-from interlock.policy import Policy
+from interlock.policy import Policy, place
 
 
 @dataclass(frozen=True)
@@ -101,27 +101,18 @@ class Bucket:
     @property
     def name(self) -> str:
         """The bucket alone."""
-        return parts(self.url)[0]
+        return place(self.url).bucket
 
     @property
     def prefix(self) -> str:
         """What the registry's keys start with."""
-        return parts(self.url)[1]
+        prefix = place(self.url).prefix
+        return f"{prefix}/" if prefix else ""
 
     @property
     def aws(self) -> bool:
         """Whether the server is AWS itself."""
         return is_aws(self.endpoint)
-
-
-def parts(url: str) -> tuple[str, str]:
-    """The bucket, and what the keys start with.
-
-    >>> parts("s3://models/team")
-    ('models', 'team/')
-    """
-    name, _, prefix = url.removeprefix("s3://").partition("/")
-    return name, f"{prefix.strip('/')}/".lstrip("/")
 
 
 def is_aws(endpoint: str) -> bool:
