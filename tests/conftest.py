@@ -70,7 +70,7 @@ MODEL = '''
 '''
 CHECKS = ("lint", "unit", "smoke")
 # What needs servers: `nox -s servers` installs them, `nox -s unit` does not.
-ON_SERVERS = ["registry/test_s3.py", "registry/test_faults.py"]
+ON_SERVERS = ["registry/test_s3_servers.py", "registry/test_faults.py"]
 ON_SERVERS += ["doctor/test_bucket.py", "policies/test_judged.py"]
 collect_ignore = [] if SERVERS else ON_SERVERS
 
@@ -243,15 +243,14 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         yield endpoint
 
 
-@pytest.fixture(params=sorted(SERVERS))
-def endpoint(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Endpoint:
-    """Each real server in turn, with AWS settings that lead there."""
-    found: Endpoint = request.getfixturevalue(request.param)
-    for name, value in found.environment.items():
+def use(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, server: str
+) -> str:
+    """The URL of a new registry on a server, to which AWS settings now lead."""
+    endpoint: Endpoint = request.getfixturevalue(server)
+    for name, value in endpoint.environment.items():
         monkeypatch.setenv(name, value)
-    return found
+    return f"{endpoint.make_bucket()}/team/models"
 
 
 @pytest.fixture

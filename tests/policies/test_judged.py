@@ -271,6 +271,18 @@ def test_without_create_only_the_rest_of_the_table_is_the_same(judge: Judge) -> 
     assert {*changed} == {(each, "Allowed") for each in ("plain", "part", "copy")}
 
 
+def test_no_statement_is_idle(judge: Judge) -> None:
+    """Without any one of them, the table would say something else."""
+    policy = bucket_policy("s3://models/team", ROLES)
+    rows = [*_rows(BUCKET)]
+    for statement in policy["Statement"]:
+        others = [each for each in policy["Statement"] if each is not statement]
+        without = policy | {"Statement": others}
+        answers = judge([_asked(row, without) for row in rows])
+        said = [each["verdict"] for each in answers]
+        assert said != [row[4] for row in rows], statement["Sid"]
+
+
 def test_a_server_that_judges_by_policies_says_the_same(ministack: Endpoint) -> None:
     """Of all rows of the table that it can be asked about, in real requests."""
     bucket = ministack.make_bucket().removeprefix("s3://")

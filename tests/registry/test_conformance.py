@@ -14,6 +14,7 @@ from threading import Barrier
 import pytest
 
 from interlock.registry.store import Store, open_store
+from tests.conftest import use
 from tests.servers import SERVERS
 
 WRITERS = 16
@@ -30,10 +31,7 @@ def anew(
     """Opens an empty store, the same one each time."""
     if request.param == "folder":
         return lambda: open_store(str(tmp_path / "store"))
-    endpoint = request.getfixturevalue(request.param)
-    for name, value in endpoint.environment.items():
-        monkeypatch.setenv(name, value)
-    url = f"{endpoint.make_bucket()}/team/models"
+    url = use(request, monkeypatch, request.param)
     return lambda: open_store(url)
 
 

@@ -19,7 +19,7 @@ from interlock.attest.trust import TrustRoot, first_root, follow
 from interlock.errors import BadConfiguration, VerificationFailed
 from interlock.home import home, note, replace
 from interlock.registry.records import Registry
-from interlock.registry.store import open_store
+from interlock.registry.store import open_store, read_required
 
 _FIRST = "root/00000001.json"
 
@@ -39,7 +39,7 @@ def open_registry(url: str) -> Registry:
     root is not the one that this machine has seen before.
     """
     store = open_store(url)
-    records = [store.read(key) for key in store.keys("root/")]
+    records = [read_required(store, key) for key in store.keys("root/")]
     if not records:
         raise NoRegistry(
             "a registry with a trust root",

@@ -19,6 +19,7 @@ from interlock.attest.envelope import seal
 from interlock.attest.statement import SUMMARY, Statement, moment, timestamp
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed
 from interlock.registry.records import Registry
+from interlock.registry.store import read_required
 
 _OURS = "urn:interlock:"
 
@@ -125,7 +126,7 @@ def head(registry: Registry, name: str, channel: str) -> tuple[Release, bytes] |
     keys = [*registry.store.keys(f"channels/{name}/{channel}/")]
     if not keys:
         return None
-    record = registry.store.read(keys[-1])
+    record = read_required(registry.store, keys[-1])
     return open_release(registry, keys[-1], record), record
 
 
@@ -148,7 +149,7 @@ def log(registry: Registry, name: str, channel: str) -> Iterator[Release]:
     """
     previous = ""
     for number, key in enumerate(registry.store.keys(f"channels/{name}/{channel}/"), 1):
-        record = registry.store.read(key)
+        record = read_required(registry.store, key)
         release = open_release(registry, key, record)
         if (release.sequence, release.previous) != (number, previous):
             raise VerificationFailed(
