@@ -18,7 +18,7 @@ from interlock import cli
 from interlock.doctor.bucket import _ahead, _create_only, look
 from interlock.policy import place
 from interlock.registry.access import open_or_make
-from tests.servers import Endpoint
+from tests.servers import SERVERS, Endpoint
 
 KEEPER, PUBLISHER = (
     f"arn:aws:iam::000000000000:user/{name}" for name in ("keeper", "publisher")
@@ -41,10 +41,21 @@ APPLIED = {
 }
 
 
+@pytest.fixture(params=sorted(SERVERS))
+def endpoint(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Endpoint:
+    """Each real server in turn, with AWS settings that lead there and nowhere else."""
+    found: Endpoint = request.getfixturevalue(request.param)
+    settings = found.environment | {"AWS_ENDPOINT_URL": found.url}  # of IAM and STS too
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
 @pytest.fixture
 def url(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A registry with its first root, below a prefix of a new bucket."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint.url)  # of IAM and STS as well
     monkeypatch.setenv("PATH", os.pathsep.join((str(PROGRAMS), os.environ["PATH"])))
     monkeypatch.chdir(tmp_path)
     made = f"{endpoint.make_bucket()}/team"

@@ -118,7 +118,6 @@ HARMLESS = [
     (BUCKET, "lifecycle", [{"Status": "Enabled", "AbortIncompleteMultipartUpload": 1}]),
     (BUCKET, "endpoint", "http://127.0.0.1:8333"),
     (BUCKET, "powers", ["DeleteObject"]),  # the bucket's policy denies it
-    (TRUST, "pin", ("", "")),  # there is no registry to pin
     (MACHINE, "key", None),
 ]
 

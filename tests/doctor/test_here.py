@@ -69,7 +69,7 @@ def test_no_registry_is_a_finding(
     """Whether the folder is there or not."""
     for place in (tmp_path / "nowhere", tmp_path):
         code, found = _doctor(place, capsys)
-        assert code == 2 and "root" in found
+        assert (code, {*found}) == (2, {"root", "pin", "signer"})
 
 
 def test_folders_that_all_may_write_to_are_found(
@@ -90,7 +90,7 @@ def test_an_altered_root_is_found(
     path = registry / "root" / "00000001.json"
     path.write_bytes(path.read_bytes().replace(b"a", b"b", 1))
     code, found = _doctor(registry, capsys)
-    assert (code, {*found}) == (2, {"root", "pin"})
+    assert (code, {*found}) == (2, {"root", "pin", "signer"})
 
 
 def test_a_machine_that_never_saw_the_registry_is_told_to_pin_it(

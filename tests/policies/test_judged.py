@@ -71,6 +71,13 @@ reader      ListBucket               .                    -         Allowed
 reader      ListBucket               .                    http      ExplicitlyDenied
 reader      GetBucketVersioning      .                    -         Allowed
 reader      GetLifecycleConfiguration .                   -         Allowed
+reader      GetBucketPolicy          .                    -         Allowed
+reader      GetBucketPolicyStatus    .                    -         Allowed
+reader      GetBucketPublicAccessBlock .                  -         Allowed
+reader      GetBucketOwnershipControls .                  -         Allowed
+reader      GetBucketObjectLockConfiguration .            -         Allowed
+reader      GetEncryptionConfiguration .                  -         Allowed
+reader      GetBucketLocation        .                    -         Allowed
 reader      PutObject                team/chunks/sha256/a create    ExplicitlyDenied
 reader      PutObject                team/versions/m/c    create    ExplicitlyDenied
 reader+     PutObject                team/channels/m/p/1  create    ExplicitlyDenied

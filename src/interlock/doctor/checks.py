@@ -129,7 +129,7 @@ def root(refusal: Refusal | None, _: Trust) -> Said:
 def pin(roots: tuple[str, str], _: Trust) -> Said:
     """Without a pin, whoever replaces the registry is believed."""
     pinned, found = roots
-    if not found or pinned == found:
+    if pinned == found:
         return None
     if not pinned:
         return (

@@ -48,8 +48,8 @@ class Trust:
     """The trust root of the registry, and what this machine knows of it."""
 
     root: Refusal | None  # why it is not believed; None where it is
-    pin: tuple[str, str]  # SHA-256 of the first root as pinned, "" if not; and as found
-    signer: Refusal | None  # why the key here may not sign; None where it may
+    pin: Seen[tuple[str, str]]  # SHA-256 of the first: pinned, "" if not; and found
+    signer: Seen[Refusal | None]  # why the key here may not sign; None where it may
 
 
 @dataclass(frozen=True)

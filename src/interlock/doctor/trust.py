@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interlock.artifact.chunks import digest
 from interlock.attest.trust import follow
-from interlock.doctor.facts import Trust
+from interlock.doctor.facts import Seen, Trust, Unseen
 from interlock.errors import BadConfiguration, Refusal
 from interlock.registry.access import NoKey, pinned, signer
 from interlock.registry.records import Registry
@@ -13,14 +13,15 @@ from interlock.registry.store import Store
 
 def look(store: Store) -> Trust:
     """The chain of roots, the pin, and whether the key here may sign."""
-    first = ""
+    pin: Seen[tuple[str, str]] = Unseen("no trust root was seen")
     try:
         records = [store.read(key) for key in store.keys("root/")]
-        first = digest(records[0]) if records else ""
+        if records:
+            pin = pinned(store.url), digest(records[0])
         registry = Registry(store, follow(records))
     except Refusal as refusal:
-        return Trust(refusal, (pinned(store.url), first), None)
-    return Trust(None, (pinned(store.url), first), _signer(registry))
+        return Trust(refusal, pin, Unseen("no trust root is believed"))
+    return Trust(None, pin, _signer(registry))
 
 
 def _signer(registry: Registry) -> Refusal | None:
