@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -188,3 +192,44 @@ def test_a_stalled_line_does_not_hold_us_for_ever(
         assert store.create("k/a", b"x" * size)
         assert store.read("k/a") == b"x" * size
     assert [each.partition(" ")[0] for each in line.seen] == ["PUT", "PUT", "GET"]
+
+
+_ASK = """
+import sys
+from interlock.errors import Refusal
+from interlock.registry.store import open_store
+try:
+    open_store(sys.argv[1]).create("a", b"x")
+except Refusal as refusal:
+    print(refusal)
+"""
+_FAKETIME = [*Path(sysconfig.get_path("purelib")).glob("libfaketime/**/*.so.1")]
+
+
+@pytest.mark.skipif(not _FAKETIME, reason="libfaketime is for Linux")
+@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+def test_a_wrong_clock_is_a_refusal(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, offset: str
+) -> None:
+    """SeaweedFS allows 15 minutes, as AWS does; ministack lets its root off."""
+    url = use(request, monkeypatch, "seaweedfs")
+    clock = {"FAKETIME": offset, "DONT_FAKE_MONOTONIC": "1"}
+    surroundings = os.environ | clock | {"LD_PRELOAD": str(_FAKETIME[0])}
+    command = (sys.executable, "-c", _ASK, url)
+    asked = subprocess.run(command, env=surroundings, capture_output=True, text=True)
+    assert "clock to be right" in asked.stdout, asked.stderr
+    assert "RequestTimeTooSkewed" in asked.stdout
+
+
+def test_expired_credentials_are_a_refusal(
+    where: Where, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 says so itself: here the line does, for they last 15 minutes at least."""
+    url, server = where
+    with bad_line(Line(server, "400 ExpiredToken", first=99)) as line:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", line.url)
+        for verb in VERBS:
+            refusal = _refused(verb, url)
+            assert isinstance(refusal, BadConfiguration)
+            assert "expired" in refusal.expected and "aws sso login" in refusal.todo
+    assert len(line.seen) == len(VERBS)
