@@ -13,13 +13,13 @@ ROWS = (
     ("cli",),
     ("printing",),
     ("evaluate", "plan", "publish", "smoke"),
-    ("promote", "pull"),
+    ("pins", "promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),
     ("attest",),
-    ("artifact",),
-    ("config", "home", "model", "progress", "source"),
-    ("canonical", "errors"),
+    ("artifact", "child"),
+    ("config", "home", "model", "parallel", "progress", "source"),
+    ("canonical", "durable", "errors"),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 

@@ -15,6 +15,10 @@ class Refusal(Exception):
         super().__init__(f"expected {expected}; found {found}")
         self.expected, self.found, self.todo = expected, found, todo
 
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        """So that it travels between processes with its lines."""
+        return type(self), (self.expected, self.found, self.todo)
+
     def __str__(self) -> str:
         """The three lines, each starting with its word.
 

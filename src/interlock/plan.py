@@ -69,7 +69,7 @@ def plan(folder: Path, given: Given) -> Plan:
     """
     settings = _settings(folder, given)
     found = _measured(folder, given)
-    conditions = [_parsed(gate, settings) for gate in settings.gates]
+    conditions = [gates.parse(gate, settings) for gate in settings.gates]
     setting = Setting(
         rows=_first(given.rows, found.rows, ROWS),
         uses=_first(given.uses, settings.uses),
@@ -109,10 +109,6 @@ def _settings(folder: Path, given: Given) -> Evaluation:
     columns = [text.rpartition(" per ")[2] for text in given.gates if " per " in text]
     slices = tuple(dict.fromkeys((*settings.slices, *columns)))
     return replace(settings, gates=tuple(map(Gate, given.gates)), slices=slices)
-
-
-def _parsed(gate: Gate, settings: Evaluation) -> Condition:
-    return gates.parse(gate, settings.slices)
 
 
 def _measured(folder: Path, given: Given) -> Measured:
@@ -172,7 +168,8 @@ def _promise(
     condition: Condition, setting: Setting, given: Given, found: Measured
 ) -> Promise | str:
     """What the gate can promise; if it cannot be planned, why."""
-    if condition.metric not in ("accuracy", "precision", "recall"):
+    planned = ("accuracy",) if condition.paired else ("accuracy", "precision", "recall")
+    if condition.metric not in planned:
         return f"{condition.metric} is not planned: run interlock eval"
     if condition.paired:
         slices = _slices(condition, setting, given, found)
