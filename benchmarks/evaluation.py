@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 ROOT = Path(__file__).parents[1]
 BATCH = 65_536
@@ -241,7 +241,7 @@ def _processes() -> Iterator[None]:
                 threads.AHEAD * settings.workers,
             )
 
-    kept, threads._local = threads._local, local
+    kept, threads._local = threads._local, cast(Any, local)
     yield
     threads._local = kept
 

@@ -195,12 +195,21 @@ def weights_hash() -> str:
     """The in-toto dirHash of the weights that pyproject.toml names."""
     settings = project()["tool"]["interlock"]
     folder = Path(settings.get("path", "."), settings["weights"])
-    files = (
-        p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts
-    )
-    pairs = sorted((str(path.relative_to(folder)).encode(), path) for path in files)
-    lines = b"".join(_sha256(path).encode() + b"  " + n + b"\n" for n, path in pairs)
-    return hashlib.sha256(lines).hexdigest()
+    found = _pinned(folder)
+    for path in folder.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            found[str(path.relative_to(folder)).encode()] = _sha256(path)
+    lines = (found[n].encode() + b"  " + n + b"\n" for n in sorted(found))
+    return hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+def _pinned(folder: Path) -> dict[bytes, str]:
+    """What interlock.lock pins in `folder`: sessions that do not need it lack it."""
+    lock = Path("interlock.lock")
+    files = json.loads(lock.read_text("utf-8"))["files"] if lock.exists() else []
+    paths = {Path(file["path"]): file["sha256"] for file in files}
+    inside = {p: sha256 for p, sha256 in paths.items() if p.is_relative_to(folder)}
+    return {str(p.relative_to(folder)).encode(): s for p, s in inside.items()}
 
 
 def _surroundings(session: nox.Session, fresh: bool) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,7 @@ from interlock.registry.access import NoRegistry, open_registry
 from interlock.registry.channels import head
 from interlock.source import inspect
 from tasks import evidence
+from tests.servers import SERVERS, Endpoint
 
 PYPROJECT = """
     [project]
@@ -68,6 +69,8 @@ MODEL = '''
         return 1 / (1 + np.exp(-slope * batch["x"]))
 '''
 CHECKS = ("lint", "unit", "smoke")
+# What needs servers: `nox -s servers` installs them, `nox -s unit` does not.
+collect_ignore = [] if SERVERS else ["registry/test_s3.py", "registry/test_faults.py"]
 
 
 @dataclass
@@ -206,19 +209,47 @@ def _output(*command: str) -> str:
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the home, the registry, the key or the CI of who runs it."""
+    """No test sees the home, registry, key, AWS account or CI of who runs it."""
     _isolate(monkeypatch, tmp_path)
 
 
 def _isolate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in [*os.environ]:
-        if name.startswith(("INTERLOCK_", "GITHUB_", "GIT_")):
+        if name.startswith(("INTERLOCK_", "GITHUB_", "GIT_", "AWS_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("INTERLOCK_HOME", str(folder / "home"))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """SeaweedFS, once for all tests of this process; see tests/servers.py."""
+    with SERVERS["seaweedfs"](tmp_path_factory.mktemp("seaweedfs")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """ministack, once for all tests of this process; see tests/servers.py."""
+    with SERVERS["ministack"](tmp_path_factory.mktemp("ministack")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=sorted(SERVERS))
+def endpoint(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Endpoint:
+    """Each real server in turn, with AWS settings that lead there."""
+    found: Endpoint = request.getfixturevalue(request.param)
+    for name, value in found.environment.items():
+        monkeypatch.setenv(name, value)
+    return found
 
 
 @pytest.fixture
@@ -259,16 +290,21 @@ def _enter(
 def _begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
     with _elsewhere(folder) as toy:
-        toy.write("pyproject.toml", PYPROJECT)
-        toy.write("lib/toy/__init__.py", '"""A toy."""\n')
-        toy.write("lib/toy/model.py", MODEL)
-        toy.write(".gitignore", "/evidence/\n/evaluation/\n/*model*\n/.*model*\n")
-        toy.write("requirements.lock", _installed())
-        toy.write("lib/data.csv", "\n".join(["x,kind,y", *_rows(4000), ""]))
-        toy.learn(2.0)
-        toy.git("init", "--quiet", "--template=", "--initial-branch=main")
-        toy.commit("begin")
+        begin(toy)
     return folder
+
+
+def begin(toy: Project) -> None:
+    """Write the toy project where there is none yet, and commit it."""
+    toy.write("pyproject.toml", PYPROJECT)
+    toy.write("lib/toy/__init__.py", '"""A toy."""\n')
+    toy.write("lib/toy/model.py", MODEL)
+    toy.write(".gitignore", "/evidence/\n/evaluation/\n/*model*\n/.*model*\n")
+    toy.write("requirements.lock", _installed())
+    toy.write("lib/data.csv", "\n".join(["x,kind,y", *_rows(4000), ""]))
+    toy.learn(2.0)
+    toy.git("init", "--quiet", "--template=", "--initial-branch=main")
+    toy.commit("begin")
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,14 @@ ROOT = Path(interlock.__file__).parent
 ROWS = (
     ("cli",),
     ("printing",),
-    ("evaluate", "publish", "smoke"),
-    ("promote", "pull"),
+    ("evaluate", "plan", "publish", "smoke"),
+    ("pins", "promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),
     ("attest",),
     ("artifact", "child"),
-    ("config", "home", "model", "progress", "source"),
-    ("canonical", "errors"),
+    ("config", "home", "model", "parallel", "progress", "source"),
+    ("canonical", "durable", "errors"),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 

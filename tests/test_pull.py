@@ -117,7 +117,7 @@ def test_a_registry_put_back_to_an_older_state_is_refused(published: Project) ->
     published.learn(3.0)
     published.publish()
     assert published.run("pull", "toy@staging", "model").code == 0
-    _one(published, "channels/toy/staging/00000002.json").unlink()
+    _one(published, "channels/toy/staging/*-00000002.json").unlink()
     answer = published.run("pull", "toy@staging", "model")
     assert (answer.code, "older state" in answer.err) == (7, True)
 
@@ -229,6 +229,37 @@ def test_the_version_before_stays_until_the_next(project: Project) -> None:
         assert project.run("pull", "toy@staging", "model").code == 0
     kept = [path for path in project.root.iterdir() if path.name.startswith(".model-")]
     assert len(kept) == 2
+
+
+def test_files_that_did_not_change_are_linked(project: Project) -> None:
+    """The new folder shares them with the old one, if they are whole there."""
+    project.publish()
+    assert project.run("pull", "toy@staging", "model").code == 0
+    weights, code = Path("toy/weights/slope.npy"), Path("toy/model.py")
+    before = {path: (project.root / "model" / path).stat() for path in (weights, code)}
+    project.write("lib/toy/__init__.py", '"""A toy, told anew."""\n')
+    project.publish()
+    _flip(project.root / "model" / code)
+    assert project.run("pull", "toy@staging", "model").code == 0
+    after = {path: (project.root / "model" / path).stat() for path in (weights, code)}
+    assert after[weights].st_ino == before[weights].st_ino
+    assert after[code].st_ino != before[code].st_ino
+    assert project.run("verify", "model").code == 0
+
+
+def test_an_interrupted_pull_goes_on(published: Project) -> None:
+    """What is there of this version is kept, what is not of it goes."""
+    assert published.run("pull", "toy@staging", "model").code == 0
+    place = (published.root / "model").resolve()
+    (published.root / "model").unlink()
+    left = place.rename(place.with_name(f"{place.name}.new"))
+    (left / "odd").write_text("not of this version")
+    (left / "toy/model.py").unlink()
+    kept = (left / "toy/weights/slope.npy").stat().st_ino
+    assert published.run("pull", "toy@staging", "model").code == 0
+    weights = published.root / "model/toy/weights/slope.npy"
+    assert weights.stat().st_ino == kept
+    assert published.run("verify", "model").code == 0
 
 
 def test_a_commit_without_evidence_is_not_served(published: Project) -> None:

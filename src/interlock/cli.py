@@ -13,7 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -93,17 +93,60 @@ def _eval(options: argparse.Namespace) -> Reply:
     try:
         from interlock.evaluate import evaluate, raise_verdict
     except ModuleNotFoundError as error:
-        raise BadConfiguration(
-            "what an evaluation needs to be installed",
-            f"no {error.name}",
-            "run nox -s nightly-eval, or install interlock[evaluation]",
-        ) from None
+        raise _not_installed(error) from None
     outcome = evaluate(Path.cwd(), options.out, options.data)
     if not options.json:
         print(*outcome.sentences, sep="\n")
     raise_verdict(outcome)
     values = {"state": outcome.state, "sentences": [*outcome.sentences]}
     return values, f"report: {options.out / 'report.html'}"
+
+
+def _pin(options: argparse.Namespace) -> Reply:
+    from interlock.pins import pin
+    from interlock.registry.access import open_or_make
+    from interlock.source import inspect
+
+    root = inspect(Path.cwd()).root
+    url = registry_url(options.registry, configured_registry(root))
+    done = pin(open_or_make(url), root, options.path)
+    size = sum(file.size for file in done.files)
+    values = {"files": [file.path for file in done.files], "sent": done.sent}
+    return values, (
+        f"pinned {len(done.files)} files, {size:,} bytes ({done.sent:,} bytes sent)\n"
+        "commit interlock.lock and .gitignore"
+    )
+
+
+def _fetch(options: argparse.Namespace) -> Reply:
+    from interlock.pins import pinned_in, place
+    from interlock.source import inspect
+
+    root = inspect(Path.cwd()).root
+    url = registry_url(options.registry, configured_registry(root))
+    files = pinned_in(root, options.path or [root])
+    count = place(root, files, url)
+    values = {"files": [file.path for file in files], "fetched": count}
+    return values, f"{len(files)} pinned files in place, {count} of them new"
+
+
+def _plan(options: argparse.Namespace) -> Reply:
+    try:
+        from interlock.plan import Given, plan, text, values
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
+    names = {each.name for each in fields(Given)}
+    given = {name: value for name, value in vars(options).items() if name in names}
+    found = plan(Path.cwd(), Given(**given | {"gates": tuple(options.gates)}))
+    return values(found), text(found)
+
+
+def _not_installed(error: ModuleNotFoundError) -> BadConfiguration:
+    return BadConfiguration(
+        "what an evaluation needs to be installed",
+        f"no {error.name}",
+        "run nox -s nightly-eval, or install interlock[evaluation]",
+    )
 
 
 def _publish(options: argparse.Namespace) -> Reply:
@@ -127,7 +170,7 @@ def _publish(options: argparse.Namespace) -> Reply:
 
 
 def _promote(options: argparse.Namespace) -> Reply:
-    from interlock.promote import RolledBack, Unpublished, attach, promote_checkout
+    from interlock.promote import Past, Unpublished, attach, promote_checkout
     from interlock.registry.access import NoKey, NoRegistry
     from interlock.source import Dirty
 
@@ -136,7 +179,7 @@ def _promote(options: argparse.Namespace) -> Reply:
             sessions = attach(Path.cwd())
             return {"attached": sessions}, f"attached: {', '.join(sessions) or 'none'}"
         moved = promote_checkout(Path.cwd(), options.channel, options.reason)
-    except (Dirty, NoKey, NoRegistry, RolledBack, Unpublished) as refusal:
+    except (Dirty, NoKey, NoRegistry, Past, Unpublished) as refusal:
         if not options.nightly:
             raise
         why = f"expected {refusal.expected}; found {refusal.found}"
@@ -266,6 +309,16 @@ def _add_checkout_commands(commands: Any) -> None:
     judge.add_argument("--data", default="", help="another data set than the project's")
     out = Path("evaluation")
     judge.add_argument("--out", type=Path, default=out, help="folder for the report")
+    _add_plan(commands)
+    for name, run, text, many in (
+        ("pin", _pin, "store weights or data, and pin them in interlock.lock", "+"),
+        ("fetch", _fetch, "put pinned files where interlock.lock wants them", "*"),
+    ):
+        pins = add(commands, name, run, text)
+        pins.add_argument(
+            "path", nargs=many, type=Path, metavar="PATH", help="a file or a folder"
+        )
+        _add_registry_option(pins)
     publish = add(commands, "publish", _publish, "publish the commit, on its evidence")
     publish.add_argument("channel", nargs="?", default="staging", **_CHANNEL)
     publish.add_argument("--reason", default="", help="why, for the log")
@@ -280,12 +333,35 @@ def _add_checkout_commands(commands: Any) -> None:
     promote.add_argument(
         "--nightly",
         action="store_true",
-        help="leave alone, saying why, what is not published or was rolled back from",
+        help="leave alone, saying why, what is not published or was live before",
     )
     promote.add_argument(
         "--attach-only",
         action="store_true",
         help="attach the evidence, release nothing",
+    )
+
+
+def _add_plan(commands: Any) -> None:
+    text = "say what gates can promise, before anything runs"
+    plan = _command_parser(commands, "plan", _plan, text)
+    plan.add_argument(
+        "gates", nargs="*", metavar="GATE", help="instead of the project's gates"
+    )
+    for name, kind, metavar, meaning in (
+        ("rows", int, "N", "rows of the test set"),
+        ("uses", int, "H", "how often it is meant to be used"),
+        ("disagreement", float, "D", "share of rows where just one model is right"),
+        ("slices", int, "K", "slices of equal size, for a gate per column"),
+        ("false-alarm", float, "P", "chance of a false alarm over all uses"),
+        ("false-pass", float, "P", "chance that a model that is worse passes"),
+        ("score", float, "S", "what the model scores now, 0 to 1"),
+        ("noise", float, "SD", "standard deviation of that score from run to run"),
+        ("measured", Path, "FILE", "metrics.json of the last evaluation"),
+    ):
+        plan.add_argument(f"--{name}", type=kind, metavar=metavar, help=meaning)
+    plan.add_argument(
+        "--fresh", action="store_true", help="each use has rows of its own"
     )
 
 
@@ -295,12 +371,15 @@ _CHANNEL: dict[str, Any] = {
 }
 
 
+def _add_registry_option(parser: Any) -> None:
+    where = "a folder or s3://BUCKET/PREFIX, in place of INTERLOCK_REGISTRY"
+    parser.add_argument("--registry", default="", help=where)
+
+
 def _add_registry_commands(commands: Any) -> None:
     def add(name: str, run: Callable[..., Reply], text: str) -> Any:
         parser = _command_parser(commands, name, run, text)
-        parser.add_argument(
-            "--registry", default="", help="a folder, in place of INTERLOCK_REGISTRY"
-        )
+        _add_registry_option(parser)
         return parser
 
     pull = add("pull", _pull, "put a version, verified, into a folder")

@@ -12,14 +12,16 @@ from pathlib import Path
 
 from interlock import config as configuration
 from interlock.artifact.pack import copy_out, pack
+from interlock.artifact.pins import read
 from interlock.canonical import canonical
 from interlock.config import Config
 from interlock.errors import BadConfiguration, Rejected, Unknown
 from interlock.evaluation.gates import Verdict
 from interlock.evaluation.run import Outcome, Version
 from interlock.evaluation.run import evaluate as judge
-from interlock.home import registry_url
+from interlock.home import note, registry_url
 from interlock.home import replace as leave
+from interlock.pins import place
 from interlock.pull import pull
 from interlock.registry.access import NoRegistry, open_registry
 from interlock.registry.channels import head
@@ -43,11 +45,13 @@ def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
             "none",
             "add it: docs/evaluation.md describes it",
         )
+    url = registry_url(configured=config.registry)
+    place(source.root, read(source.root).values(), url)
     named = str(Path(data).absolute()) if Path(data).is_file() else data
     settings = replace(config.evaluation, data=named or config.evaluation.data)
     with tempfile.TemporaryDirectory(prefix="interlock-eval-") as scratch:
         candidate = _candidate(source, config, Path(scratch, "candidate"))
-        production, address = _production(config, Path(scratch, "production"))
+        production, address = _production(config, url)
         leave(out / RIVAL, canonical({"production": address}))
         base = source.root / config.path
         return judge(candidate, production, settings, base, out)
@@ -60,18 +64,20 @@ def _candidate(source: Source, config: Config, folder: Path) -> Version:
     return Version(f"{manifest.short}{dirty}", folder, manifest.contract)
 
 
-def _production(config: Config, folder: Path) -> tuple[Version | None, str]:
+def _production(config: Config, url: str) -> tuple[Version | None, str]:
     """The version in production, pulled, and its address; none where there is none."""
     try:
-        registry = open_registry(registry_url(configured=config.registry))
+        registry = open_registry(url)
     except NoRegistry:
         return None, ""
     if head(registry, config.name, "production") is None:
         return None, ""
+    reference = f"{config.name}@production"
+    kept = note("versions", url, reference)  # pulled once, not every night
     # It is compared under the candidate's packages, which may well be newer ones.
-    pulled, place = pull(registry, f"{config.name}@production", folder, "warn")
+    pulled, folder = pull(registry, reference, kept, "warn")
     manifest = pulled.manifest
-    return Version(manifest.short, place, manifest.contract), manifest.address
+    return Version(manifest.short, folder, manifest.contract), manifest.address
 
 
 def raise_verdict(outcome: Outcome) -> None:

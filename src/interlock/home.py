@@ -5,16 +5,22 @@
     ~/.interlock/roots/             the trust roots seen of each registry
     ~/.interlock/seen/              the highest sequence seen of each channel
     ~/.interlock/versions/          versions that `interlock.load` has pulled
+    ~/.interlock/files/             pinned files, by their SHA-256
 
 INTERLOCK_HOME puts it elsewhere.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
+
+from interlock.durable import make_folders, sync_folder, write_durably
 
 
 def home() -> Path:
@@ -39,12 +45,19 @@ def note(kind: str, registry: str, *names: str) -> Path:
     return home().joinpath(kind, which, *names)
 
 
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold off other processes that ask for the same lock file."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def replace(path: Path, data: bytes) -> None:
     """Make `path` hold `data`: a reader sees the old bytes or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     private = path.with_name(f".{path.name}-{uuid4().hex}")
-    with private.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    write_durably(private, data)
     private.replace(path)
+    sync_folder(path.parent)

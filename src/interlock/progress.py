@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, cast
 
-from tqdm import tqdm
+
+class Bar(Protocol):
+    """Is told what was done since it was last told."""
+
+    update: Callable[[int], object]
 
 
-def in_bytes(size: int, what: str) -> tqdm[NoReturn]:
+class _Unseen:
+    update = int
+
+
+def in_bytes(size: int, what: str) -> AbstractContextManager[Bar]:
     """A bar with rate and time left, shown after a second and on a terminal only."""
-    return tqdm(total=size, desc=what, unit="B", unit_scale=True, delay=1, disable=None)
+    return _bar(total=size, desc=what, unit="B")
 
 
-def in_rows(rows: int | None) -> tqdm[NoReturn]:
+def in_rows(rows: int | None) -> AbstractContextManager[Bar]:
     """A bar with rows a second and, where their number is known, the time left."""
-    return tqdm(
-        total=rows, desc="predict", unit=" rows", unit_scale=True, delay=1, disable=None
+    return _bar(total=rows, desc="predict", unit=" rows")
+
+
+def _bar(**words: Any) -> AbstractContextManager[Bar]:
+    if not sys.stderr.isatty():
+        return nullcontext(cast(Bar, _Unseen))  # importing tqdm takes its time, too
+    from tqdm import tqdm
+
+    return cast(
+        AbstractContextManager[Bar],
+        tqdm(unit_scale=True, delay=1, **words),
     )

@@ -15,12 +15,14 @@ chunks, then the version, then the evidence, then the release. Doing it again fi
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from interlock import config as configuration
-from interlock.artifact.chunks import cut
-from interlock.artifact.manifest import Manifest
+from interlock.artifact.chunks import check
+from interlock.artifact.formats import check_format
+from interlock.artifact.manifest import File, Manifest
 from interlock.artifact.pack import pack
 from interlock.attest.evidence import newest, require
 from interlock.attest.handover import (
@@ -29,11 +31,15 @@ from interlock.attest.handover import (
     check_locked,
     local_evidence,
 )
+from interlock.errors import BadConfiguration
 from interlock.home import registry_url
+from interlock.pins import find
 from interlock.progress import in_bytes
 from interlock.promote import Moved, demand, promote
 from interlock.registry.access import open_or_make, signer
+from interlock.registry.channels import head
 from interlock.registry.records import Registry
+from interlock.registry.transfer import Sender, lacking
 from interlock.source import LOCK, Source, export, inspect, refuse_dirty
 
 
@@ -74,7 +80,11 @@ def _publish(source: Source, files: Path, channel: str, reason: str) -> Publishe
         sessions = registry.trust.demands(channel)
         require(newest(evidence), demand(registry, sessions, manifest))
         check_address(source.root / FOLDER, own, manifest)
-        sent = send(registry, manifest, files / config.path)
+        base = files / config.path
+        tracked = [each for each in manifest.files if (base / each.path).exists()]
+        pinned = {*manifest.files} - {*tracked, *released(registry, manifest, channel)}
+        let_in(registry, sorted(pinned, key=str), source.root, config.path)
+        sent = send(registry, tracked, base)
     new = registry.add_version(manifest, key)
     moved = promote(registry, manifest, channel, evidence, key, reason)
     return Published(manifest, new, sent, moved)
@@ -89,12 +99,33 @@ def is_published(registry: Registry, manifest: Manifest) -> bool:
     return True
 
 
-def send(registry: Registry, manifest: Manifest, base: Path) -> int:
+def released(registry: Registry, manifest: Manifest, channel: str) -> tuple[File, ...]:
+    """The files of the version that is live: they are there, and were let in."""
+    last = head(registry, manifest.name, channel)
+    return registry.version(manifest.name, last[0].commit).files if last else ()
+
+
+def let_in(registry: Registry, files: Collection[File], root: Path, path: str) -> None:
+    """Refuse pinned files that the registry lacks, or whose format is not let in.
+
+    The checkout at `root` may have them below `path`; else they are fetched.
+    """
+    if missing := lacking(registry, sorted({c for f in files for c in f.chunks})):
+        held = [file.path for file in files if {*file.chunks} & {*missing}]
+        raise BadConfiguration(
+            f"what interlock.lock pins to be in {registry.store.url}",
+            f"{len(missing)} chunks of {held[0]} and {len(held) - 1} more are not",
+            f"pin it again: interlock pin {PurePosixPath(path, held[0])}",
+        )
+    for file in files:
+        check_format(find(root / path, file, registry.store.url), file.path)
+
+
+def send(registry: Registry, files: Collection[File], base: Path) -> int:
     """Store the chunks that the registry lacks; how many bytes that were."""
-    sent = 0
-    with in_bytes(manifest.size, f"publish {manifest.name}") as bar:
-        for file in manifest.files:
-            for piece in cut(base / file.path):
-                sent += len(piece) if registry.add_chunk(piece) else 0
-                bar.update(len(piece))
-    return sent
+    sender = Sender(registry)
+    with in_bytes(sum(file.size for file in files), "publish") as bar:
+        for file in files:
+            sent = sender.send(base / file.path, file.path, bar.update)
+            check(file, sent.size, sent.sha256)
+    return sender.sent

@@ -8,29 +8,29 @@ a pulled folder is resolving it once more, from there, without the registry.
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
-from tqdm import tqdm
-
-from interlock.artifact.chunks import check, describe, write
+from interlock.artifact.chunks import check, describe
 from interlock.artifact.manifest import RESERVED, File, Manifest
+from interlock.attest.trust import TrustRoot
+from interlock.durable import sync_folder
 from interlock.errors import Conflict, VerificationFailed
-from interlock.home import note, registry_url, replace
+from interlock.home import alone, note, registry_url, replace
 from interlock.model import Model, load_folder
 from interlock.packages import Packages, compare_packages
+from interlock.parallel import in_order
 from interlock.progress import in_bytes
 from interlock.registry.access import known_trust, open_registry
 from interlock.registry.channels import Release
-from interlock.registry.folder import Folder, sync_folder
+from interlock.registry.folder import Folder
 from interlock.registry.records import Registry
 from interlock.registry.resolve import Version, resolve
+from interlock.registry.transfer import Place, fetch, places
 
 
 def _refuse_older(url: str, release: Release) -> None:
@@ -72,22 +72,13 @@ def pull(
     compare_packages(version.evidence, packages)
     target = target.absolute()
     place = target.with_name(f".{target.name}-{version.identity}")
-    with _alone(target):
+    with alone(target.with_name(f".{target.name}.lock")):  # readers are not held off
         _refuse_foreign(target)
-        _remove_leftovers(target)
+        _remove_leftovers(target, place)
         if not _is_intact(place, version):
-            _write_version(registry, version, place)
+            _write_version(registry, version, target, place)
         _switch(target, place)
     return version, place
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold off other pulls of the same folder; readers are never held off."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _is_intact(place: Path, version: Version) -> bool:
@@ -111,41 +102,78 @@ def _refuse_foreign(target: Path) -> None:
         )
 
 
-def _write_version(registry: Registry, version: Version, place: Path) -> None:
-    private = place.with_name(f"{place.name}{_NEW}")
-    private.mkdir()
+def _write_version(
+    registry: Registry, version: Version, target: Path, place: Path
+) -> None:
+    """Make `place`, from the registry and from what is here already.
+
+    What an interrupted pull of this version has left is gone on with.
+    """
+    private = _private(place)
+    manifest = version.manifest
     try:
-        unpack(registry, version.manifest, private)
+        private.mkdir(exist_ok=True)
+        _keep_only(private, manifest)
+        _link_held(target, private, manifest)
+        near = _chunks_in(target, registry.trust)
+        with in_bytes(manifest.size, f"pull {manifest.name}") as bar:
+            fetch(registry, manifest.files, private, bar.update, near)
         for key, record in version.records.items():
             Folder(private / RESERVED).create(key, record)
         for folder, _, _ in os.walk(private):
             sync_folder(Path(folder))
-        if place.is_symlink() or place.exists():  # but hurt: it makes way
-            place.rename(place.with_name(f"{place.name}.hurt{_NEW}"))
-        private.rename(place)
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
+    except VerificationFailed:
+        shutil.rmtree(private)
+        raise
+    if place.is_symlink() or place.exists():  # but hurt: it makes way
+        place.rename(place.with_name(f"{place.name}.hurt{_NEW}"))
+    private.rename(place)
+    sync_folder(place.parent)  # before a link leads to it
 
 
-def unpack(registry: Registry, manifest: Manifest, folder: Path) -> None:
-    """Write the files of a version into `folder`, each from its verified chunks."""
-    with in_bytes(manifest.size, f"pull {manifest.name}") as bar:
-        for file in manifest.files:
-            write(file, folder, lambda chunk: _counted(registry.chunk(chunk), bar))
+def _keep_only(private: Path, manifest: Manifest) -> None:
+    """Remove what an interrupted pull has left but for files of this version."""
+    wanted = {file.path for file in manifest.files}
+    for name in [*_names(private)]:
+        if name not in wanted:
+            (private / name).unlink()
 
 
-def _counted(data: bytes, bar: tqdm[NoReturn]) -> bytes:
-    bar.update(len(data))
-    return data
+def _link_held(target: Path, private: Path, manifest: Manifest) -> None:
+    """Link files of the version that is there now which may be the same.
+
+    `fetch` verifies them, and writes anew those that are not.
+    """
+    for file in manifest.files:
+        held, path = target / file.path, private / file.path
+        if held.is_file() and held.stat().st_size == file.size and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # the file system may have no links
+                os.link(held, path, follow_symlinks=False)
+
+
+def _chunks_in(target: Path, trust: TrustRoot) -> dict[str, Place]:
+    """Where the chunks of the version that is there now are; of none, none."""
+    there, found = Registry(Folder(target / RESERVED), trust), dict[str, Place]()
+    for key in there.store.keys("versions/"):
+        with suppress(VerificationFailed):  # whatever it is, it is written anew
+            files = there.open_version(key, there.store.read(key)).files
+            found |= places(files, target.resolve())
+    return found
 
 
 _NEW = ".new"  # ends the names of folders that are not complete, or not whole
 
 
-def _remove_leftovers(target: Path) -> None:
-    """Remove what pulls that were killed have left behind; we are alone here."""
+def _private(place: Path) -> Path:
+    return place.with_name(f"{place.name}{_NEW}")
+
+
+def _remove_leftovers(target: Path, place: Path) -> None:
+    """Remove what other pulls that were killed have left; we are alone here."""
     for path in _beside(target, f"-*{_NEW}"):
-        shutil.rmtree(path, ignore_errors=True)
+        if path != _private(place):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _beside(target: Path, ending: str) -> Iterator[Path]:
@@ -153,18 +181,21 @@ def _beside(target: Path, ending: str) -> Iterator[Path]:
 
 
 def _switch(target: Path, place: Path) -> None:
-    """Point `target` at `place` in one step; keep the one before, drop older ones."""
+    """Point `target` at `place` in one step; keep the one before, drop older ones.
+
+    Those are dropped first: whoever comes after a crash still knows which they are.
+    """
     before = os.readlink(target) if target.is_symlink() else ""
     if before == place.name:
         return
+    for old in _beside(target, "-" + "[0-9a-f]" * 12):
+        if old.name not in (before, place.name):
+            shutil.rmtree(old, ignore_errors=True)
     link = target.with_name(f".{target.name}.link")
     link.unlink(missing_ok=True)
     link.symlink_to(place.name)
     link.replace(target)
     sync_folder(target.parent)
-    for old in _beside(target, "-" + "[0-9a-f]" * 12):
-        if old.name not in (before, place.name):
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
@@ -214,9 +245,9 @@ def verify_registry(registry: Registry, reference: str) -> Version:
     """The version that NAME@REF stands for, every record and chunk of it verified."""
     version = resolve(registry, reference)
     with in_bytes(version.manifest.size, f"verify {version.manifest.name}") as bar:
-        for file in version.manifest.files:
-            for chunk in file.chunks:
-                _counted(registry.chunk(chunk), bar)
+        chunks = {chunk for file in version.manifest.files for chunk in file.chunks}
+        for data in in_order(registry.chunk, sorted(chunks)):
+            bar.update(len(data))
     return version
 
 

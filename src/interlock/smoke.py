@@ -26,6 +26,7 @@ from interlock.child import Child, Ended
 from interlock.errors import BadConfiguration, CheckBroken, Rejected
 from interlock.home import registry_url
 from interlock.model import golden_examples
+from interlock.pins import place_artifact
 from interlock.registry.access import NoRegistry, open_registry
 from interlock.registry.channels import head
 from interlock.source import inspect
@@ -63,6 +64,8 @@ def smoke(folder: Path) -> Smoked:
     """
     source = inspect(folder)
     config = configuration.read(source.root)
+    url = registry_url(configured=config.registry)
+    place_artifact(source.root, config, url)
     manifest = pack(source.root, config, source.commit, source.tree)
     with tempfile.TemporaryDirectory(prefix="interlock-smoke-") as elsewhere:
         unpacked = Path(elsewhere, "version")
@@ -71,9 +74,7 @@ def smoke(folder: Path) -> Smoked:
         _, expected = golden_examples(unpacked / manifest.golden)
     worst = _compare(answer.outputs, expected, config.smoke.tolerance)
     _check_latency(answer.milliseconds, config.smoke.latency_ms)
-    production = _compare_with_production(
-        registry_url(configured=config.registry), manifest
-    )
+    production = _compare_with_production(url, manifest)
     return Smoked(
         address=manifest.address,
         files=len(manifest.files),

@@ -6,6 +6,7 @@ import getpass
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,20 @@ def _write(path: Path, mode: str, data: bytes) -> None:
     else:
         path.write_bytes(data)
         path.chmod(0o755 if mode == "100755" else 0o644)
+
+
+def tracked(root: Path, names: Sequence[str]) -> list[str]:
+    """Those of `names` that Git holds."""
+    return _git(root, "--literal-pathspecs", "ls-files", "-z", "--", *names).split(
+        "\0"
+    )[:-1]
+
+
+def is_ignored(root: Path, name: str) -> bool:
+    """Whether a .gitignore of the repository leaves `name` out."""
+    listing = ("--literal-pathspecs", "ls-files", "--others")
+    rule = "--exclude-per-directory=.gitignore"
+    return not _git(root, *listing, rule, "--", name)
 
 
 class Dirty(BadConfiguration):

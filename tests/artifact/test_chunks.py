@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from interlock.artifact import chunks
-from interlock.artifact.chunks import CHUNK, cut, describe, digest, write
+from interlock.artifact.chunks import CHUNK, cut, describe, digest, held, write
 from interlock.artifact.manifest import File
 from interlock.errors import VerificationFailed
 
@@ -38,7 +39,7 @@ def test_a_file_comes_together_again(tmp_path: Path, size: int) -> None:
     assert file.sha256 == hashlib.sha256(noise(size)).hexdigest()
     assert [*file.chunks] == [digest(piece) for piece in pieces]
     kept = {digest(piece): piece for piece in pieces}
-    write(file, tmp_path / "out", kept.__getitem__)
+    write(file, tmp_path / "out", map(kept.__getitem__, file.chunks))
     assert (tmp_path / "out/deep/er/file").read_bytes() == noise(size)
 
 
@@ -75,40 +76,68 @@ def test_wrong_chunks_are_refused(
 ) -> None:
     """Altered, truncated, reordered, left out: no success, and the file is named."""
     with pytest.raises(VerificationFailed, match="f of") as refusal:
-        write(file, tmp_path, kept.__getitem__)
+        write(file, tmp_path, map(kept.__getitem__, file.chunks))
     assert refusal.value.exit_code == 7
 
 
 def test_a_missing_chunk_is_no_success(tmp_path: Path) -> None:
-    """What fetch raises comes through, untouched."""
+    """What the pieces raise comes through, untouched."""
     with pytest.raises(KeyError, match=B):
-        write(WHOLE, tmp_path, {A: b"abcd", C: b"ij"}.__getitem__)
+        write(WHOLE, tmp_path, map({A: b"abcd", C: b"ij"}.__getitem__, WHOLE.chunks))
 
 
 def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     """Nor is a link followed to what it points at."""
     (tmp_path / "f").write_bytes(b"mine")
     with pytest.raises(FileExistsError):
-        write(WHOLE, tmp_path, KEPT.__getitem__)
+        write(WHOLE, tmp_path, KEPT.values())
     assert (tmp_path / "f").read_bytes() == b"mine"
     (tmp_path / "link").symlink_to(tmp_path / "target")
     with pytest.raises(FileExistsError):
-        write(replace(WHOLE, path="link"), tmp_path, KEPT.__getitem__)
+        write(replace(WHOLE, path="link"), tmp_path, KEPT.values())
     assert not (tmp_path / "target").exists()
 
 
 def test_a_file_that_grows_too_large_is_stopped(tmp_path: Path) -> None:
     """Sizes are checked first: a hostile registry must not fill the disk."""
-    fetched = 0
-
-    def fetch(_: str) -> bytes:
-        nonlocal fetched
-        fetched += 1
-        return bytes(1000)
-
+    pieces = iter([bytes(1000)] * 50)
     with pytest.raises(VerificationFailed):
-        write(replace(WHOLE, chunks=(A,) * 50), tmp_path, fetch)
-    assert fetched <= 2
+        write(replace(WHOLE, chunks=(A,) * 50), tmp_path, pieces)
+    assert len([*pieces]) >= 48
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+@example(DATA, b"abcdefgh")
+@example(DATA, b"")
+@example(DATA, DATA + b"k")
+def test_what_is_held_is_gone_on_with(
+    tmp_path_factory: pytest.TempPathFactory, wanted: bytes, there: bytes
+) -> None:
+    """Its first right pieces count; the rest is written, and the file is whole."""
+    folder = tmp_path_factory.mktemp("held")
+    (folder / "source").write_bytes(wanted)
+    file = describe(folder / "source", "f")
+    (folder / "f").write_bytes(there)
+    first = held(folder / "f", file)
+    pieces = [*cut(folder / "source")]
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(pieces, cut(folder / "f")))
+    assert first == (len([*same]) if len(there) <= len(wanted) else 0)
+    if not first:
+        (folder / "f").unlink()
+    write(file, folder, pieces[first:], first)
+    assert (folder / "f").read_bytes() == wanted
+
+
+def test_a_file_that_is_shared_is_whole_or_not_touched(tmp_path: Path) -> None:
+    """A link to another folder's file must not be written through."""
+    (tmp_path / "f").write_bytes(b"abcdefgX")
+    assert held(tmp_path / "f", WHOLE) == 1
+    (tmp_path / "other").hardlink_to(tmp_path / "f")
+    assert held(tmp_path / "f", WHOLE) == 0
+    (tmp_path / "f").write_bytes(DATA)
+    assert held(tmp_path / "f", WHOLE) == 3
+    (tmp_path / "link").symlink_to(tmp_path / "f")
+    assert held(tmp_path / "link", WHOLE) == 0
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 from interlock.artifact.manifest import File
 from interlock.errors import VerificationFailed
+from interlock.parallel import in_order
 
 CHUNK = 8 * 1024 * 1024
 
@@ -24,39 +26,72 @@ def cut(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def describe(path: Path, name: str) -> File:
-    """The manifest's entry for the file at `path`, reading each byte once."""
-    whole, size, chunks = hashlib.sha256(), 0, []
-    for piece in cut(path):
-        whole.update(piece)
-        size += len(piece)
-        chunks.append(digest(piece))
-    return File(name, size, whole.hexdigest(), tuple(chunks))
-
-
 def digest(data: bytes) -> str:
     """The SHA-256 of `data`, 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
-def write(file: File, folder: Path, fetch: Callable[[str], bytes]) -> None:
-    """Write `file` below `folder` from its chunks, verified and on the disk.
+def describe(
+    path: Path,
+    name: str,
+    store: Callable[[bytes], str] = digest,
+    done: Callable[[int], object] = int,
+) -> File:
+    """The manifest's entry for the file at `path`, reading each byte once.
 
-    Raises VerificationFailed when the bytes are not those of the manifest.
+    `store` gives the SHA-256 of a piece, and may put the piece somewhere as well, many
+    at once; `done` is told the bytes of each piece when that has happened.
+    """
+    whole, size, chunks = hashlib.sha256(), 0, []
+
+    def hashed() -> Iterator[bytes]:
+        for piece in cut(path):
+            whole.update(piece)
+            yield piece
+
+    for length, sha256 in in_order(lambda each: (len(each), store(each)), hashed()):
+        size += length
+        chunks.append(sha256)
+        done(length)
+    return File(name, size, whole.hexdigest(), tuple(chunks))
+
+
+def held(path: Path, file: File) -> int:
+    """How many of the file's first chunks `path` holds already.
+
+    It is the file when that is all of them. What an interrupted transfer has left is
+    gone on with; a file that is shared with another folder is whole, or not touched.
+    """
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > file.size:
+        return 0
+    found = zip(in_order(digest, cut(path)), file.chunks, strict=False)
+    count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], found))
+    return count if count == len(file.chunks) or path.stat().st_nlink == 1 else 0
+
+
+def write(file: File, folder: Path, pieces: Iterable[bytes], first: int = 0) -> None:
+    """Write `file` below `folder` from its pieces, verified and on the disk.
+
+    `first` is how many pieces are held there already; `pieces` are the ones after
+    those. Raises VerificationFailed when the bytes are not those of the manifest.
     """
     path = folder / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole, size = hashlib.sha256(), 0
-    with path.open("xb") as out:
-        for chunk in file.chunks:
-            data = fetch(chunk)
-            whole.update(data)
-            size += len(data)
+    with path.open("r+b" if first else "x+b") as out:
+        whole, size = hashlib.sha256(), 0
+        for _ in range(first):
+            whole.update(piece := out.read(CHUNK))
+            size += len(piece)
+        out.truncate(size)
+        for piece in pieces:
+            whole.update(piece)
+            size += len(piece)
             if size > file.size:  # stop before a wrong record fills the disk
                 break
-            out.write(data)
+            out.write(piece)
         out.flush()
         os.fsync(out.fileno())
+        os.fchmod(out.fileno(), 0o444)  # its bytes may be shared: see `held`
     check(file, size, whole.hexdigest())
 
 

@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from interlock.canonical import parse
 from interlock.errors import VerificationFailed
 
@@ -26,13 +24,16 @@ _HEADER_LIMIT = 100_000_000  # bytes; the safetensors library's own limit
 _PICKLE_STARTS = {opcode.code.encode("latin-1") for opcode in pickletools.opcodes}
 
 
-def check_format(path: Path) -> None:
-    """Raise VerificationFailed unless the file's content is of an allowed format."""
+def check_format(path: Path, name: str = "") -> None:
+    """Raise VerificationFailed unless the file's content is of an allowed format.
+
+    `name` is what people call it, where it is not kept under its name.
+    """
     if _is_zip(path) or not any(_is(check, path) for check in FORMATS.values()):
         with path.open("rb") as file:
             head = file.read(16)
         raise VerificationFailed(
-            f"{path.name} to be one of: {', '.join(FORMATS)}",
+            f"{name or path.name} to be one of: {', '.join(FORMATS)}",
             f"something else, starting with {head!r}",
             "save weights as safetensors or ONNX, for pickles run code; text as JSON",
         )
@@ -87,6 +88,8 @@ _BITS |= {"I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4}
 
 def _npy(path: Path) -> bool:
     """A NumPy array of plain values and no more: objects would be a pickle."""
+    import numpy as np
+
     array = np.lib.format.open_memmap(path, mode="r")
     return bool(array.offset + array.nbytes == path.stat().st_size)
 

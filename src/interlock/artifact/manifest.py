@@ -75,7 +75,7 @@ class Manifest:
             "weights": {"dirHash": self.weights},
             "contract": dict(self.contract),
             "golden": self.golden,
-            "files": [asdict(file) | {"chunks": [*file.chunks]} for file in self.files],
+            "files": files_to_json(self.files),
         }
 
     @classmethod
@@ -86,7 +86,7 @@ class Manifest:
         field, a digest of another form, or a path that leads out of the folder.
         """
         try:
-            files = _files(value["files"])
+            files = files_from_json(value["files"])
             if value["golden"] not in [file.path for file in files]:
                 raise ValueError(
                     f"golden examples {value['golden']!r} that are no file"
@@ -151,7 +151,16 @@ def _contract(value: Any) -> dict[str, Any]:
     return {**value}
 
 
-def _files(values: Any) -> tuple[File, ...]:
+def files_to_json(files: Iterable[File]) -> list[dict[str, Any]]:
+    """Files as a JSON value."""
+    return [asdict(file) | {"chunks": [*file.chunks]} for file in files]
+
+
+def files_from_json(values: Any) -> tuple[File, ...]:
+    """The files that a JSON value describes, sorted by path.
+
+    Raises KeyError, TypeError, ValueError or AttributeError for what are none.
+    """
     files = tuple(map(_file, values))
     check_paths([file.path for file in files])
     return files

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from interlock.artifact.chunks import cut, describe, digest, write
@@ -15,6 +14,7 @@ from interlock.artifact.manifest import (
     dir_hash,
     safe_path,
 )
+from interlock.artifact.pins import below, inside, read
 from interlock.config import Config
 from interlock.errors import BadConfiguration
 from interlock.source import LOCK
@@ -30,21 +30,22 @@ def pack(root: Path, config: Config, commit: str, tree: str) -> Manifest:
     VerificationFailed for a format that is not let in.
     """
     base = root.resolve() / config.path
-    weights = [describe(path, name) for name, path in _below(base, config.weights)]
-    if not weights or not (base / config.weights).is_dir():
+    pins = inside(read(root), config.path)
+    weights = _files(base, config.weights, pins)
+    alone = [file.path for file in weights] == [config.weights]
+    if not weights or alone:
         raise BadConfiguration(
             f"{config.weights} to be a folder with weights",
-            "no file in it" if (base / config.weights).is_dir() else "a file",
+            "a file" if alone else "no file in it",
             "train the model first, or correct weights in [tool.interlock]",
         )
     named = [*config.code, config.golden]
-    others = [
-        describe(path, name) for each in named for name, path in _below(base, each)
-    ]
+    others = [file for each in named for file in _files(base, each, pins)]
     files = {file.path: file for file in (*weights, *others)}
     _refuse_odd(sorted(files))
     for file in files.values():
-        check_format(base / file.path)
+        if (base / file.path).exists():  # what is pinned is somewhere else
+            check_format(base / file.path)
     return Manifest(
         name=config.name,
         commit=commit,
@@ -60,6 +61,14 @@ def pack(root: Path, config: Config, commit: str, tree: str) -> Manifest:
         golden=config.golden,
         files=tuple(files[path] for path in sorted(files)),
     )
+
+
+def _files(base: Path, name: str, pins: Mapping[str, File]) -> list[File]:
+    """The files that `name` stands for: those that are here, and those pinned."""
+    pinned = below(pins, name)
+    here = () if pinned and not (base / name).exists() else _below(base, name)
+    found = {each: describe(path, each) for each, path in here}
+    return [*(pinned | found).values()]
 
 
 def _below(base: Path, name: str) -> Iterator[tuple[str, Path]]:
@@ -106,9 +115,4 @@ def _required(path: Path) -> Path:
 def copy_out(manifest: Manifest, base: Path, folder: Path) -> None:
     """Write the artifact packed from `base` into `folder`, as a pull would."""
     for file in manifest.files:
-        write(file, folder, partial(_next, cut(base / file.path)))
-
-
-def _next(pieces: Iterator[bytes], chunk: str) -> bytes:
-    """The next piece, whatever it is called: `write` checks the whole."""
-    return next(pieces, b"")
+        write(file, folder, cut(base / file.path))

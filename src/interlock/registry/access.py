@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner, Signer
@@ -16,6 +17,7 @@ from securesystemslib.signer import CryptoSigner, Signer
 from interlock.artifact.chunks import digest
 from interlock.attest.envelope import seal
 from interlock.attest.trust import TrustRoot, first_root, follow
+from interlock.durable import make_folders, sync_folder
 from interlock.errors import BadConfiguration, VerificationFailed
 from interlock.home import home, note, replace
 from interlock.registry.records import Registry
@@ -144,8 +146,8 @@ def _from_file(path: Path) -> CryptoSigner:
 
 def _make_key(path: Path) -> None:
     """Write a new key for this machine only; whoever comes second uses the first's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    private = path.with_name(f".key-{os.getpid()}")
+    make_folders(path.parent)
+    private = path.with_name(f".key-{uuid4().hex}")
     handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(CryptoSigner.generate_ed25519().private_bytes)
@@ -157,6 +159,7 @@ def _make_key(path: Path) -> None:
         pass
     finally:
         private.unlink()
+    sync_folder(path.parent)  # before a registry is made that only this key can sign
 
 
 def _pin(url: str, records: Sequence[bytes]) -> None:

@@ -97,8 +97,18 @@ def _from_statement(statement: Statement) -> Release:
 
 
 def release_key(name: str, channel: str, sequence: int) -> str:
-    """The key of a release's record."""
-    return f"channels/{name}/{channel}/{sequence:08}.json"
+    """The key of a release's record.
+
+    It starts with the number counted down, so that the newest is the first that a
+    store lists: finding it is one request, however long the log.
+
+    >>> release_key("flights", "production", 1)
+    'channels/flights/production/99999998-00000001.json'
+    """
+    return f"channels/{name}/{channel}/{_LAST - sequence:08}-{sequence:08}.json"
+
+
+_LAST = 10**8 - 1
 
 
 def open_release(registry: Registry, key: str, record: bytes) -> Release:
@@ -122,11 +132,11 @@ def open_release(registry: Registry, key: str, record: bytes) -> Release:
 
 def head(registry: Registry, name: str, channel: str) -> tuple[Release, bytes] | None:
     """The live release of a channel, and its record; None where there is none yet."""
-    keys = [*registry.store.keys(f"channels/{name}/{channel}/")]
-    if not keys:
+    key = next(registry.store.keys(f"channels/{name}/{channel}/"), None)
+    if key is None:
         return None
-    record = registry.store.read(keys[-1])
-    return open_release(registry, keys[-1], record), record
+    record = registry.store.read(key)
+    return open_release(registry, key, record), record
 
 
 def live(registry: Registry, name: str, channel: str) -> tuple[Release, bytes]:
@@ -147,7 +157,8 @@ def log(registry: Registry, name: str, channel: str) -> Iterator[Release]:
     Raises VerificationFailed where an entry is missing, altered or out of its place.
     """
     previous = ""
-    for number, key in enumerate(registry.store.keys(f"channels/{name}/{channel}/"), 1):
+    newest_first = [*registry.store.keys(f"channels/{name}/{channel}/")]
+    for number, key in enumerate(reversed(newest_first), 1):
         record = registry.store.read(key)
         release = open_release(registry, key, record)
         if (release.sequence, release.previous) != (number, previous):

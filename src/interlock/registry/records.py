@@ -4,7 +4,7 @@
     chunks/sha256/ab/abcdef...                pieces of files
     versions/NAME/COMMIT.json                 one version per commit, for ever
     evidence/NAME/COMMIT/SESSION-DIGEST.json  what was found about it
-    channels/NAME/CHANNEL/00000001.json       releases; the highest number is live
+    channels/NAME/CHANNEL/99999998-00000001.json  releases; the first listed is live
 
 Every record that is read is verified before anything in it is believed.
 """
@@ -37,21 +37,21 @@ class Registry:
         """The bytes of a chunk, verified."""
         key = chunk_key(sha256)
         data = read_required(self.store, key)
-        if digest(data) != sha256:
-            raise VerificationFailed(
-                f"chunk {sha256[:12]} to have that SHA-256",
-                f"{digest(data)[:12]}: {key} was altered",
-                "restore it from a copy of the registry",
-            )
+        _refuse_altered(sha256, digest(data))
         return data
 
-    def add_chunk(self, data: bytes) -> bool:
+    def has_chunk(self, sha256: str) -> bool:
+        """Whether a chunk is there. Raises VerificationFailed where it is another."""
+        there = self.store.sha256(chunk_key(sha256))
+        if there is not None:
+            _refuse_altered(sha256, there)
+        return there is not None
+
+    def add_chunk(self, sha256: str, data: bytes) -> bool:
         """Store a chunk; False where the registry has it already."""
-        sha256 = digest(data)
-        created = self.store.create(chunk_key(sha256), data)
-        if not created:
-            self.chunk(sha256)  # what is there already must be what it is called
-        return created
+        if self.has_chunk(sha256):
+            return False
+        return self.store.create(chunk_key(sha256), data)
 
     def version(self, name: str, commit: str) -> Manifest:
         """The manifest of NAME@COMMIT. Raises KeyError where there is none."""
@@ -122,6 +122,15 @@ class Registry:
             )
         return ev.from_statement(
             self.trust.open(record, "evidence", TEST_RESULT, f"evidence {session}")
+        )
+
+
+def _refuse_altered(sha256: str, found: str) -> None:
+    if found != sha256:
+        raise VerificationFailed(
+            f"chunk {sha256[:12]} to have that SHA-256",
+            f"{found[:12]}: {chunk_key(sha256)} was altered",
+            "restore it from a copy of the registry",
         )
 
 

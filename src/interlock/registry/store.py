@@ -1,8 +1,9 @@
-"""The store: three verbs are all that the registry asks of it.
+"""The store: four verbs are all that the registry asks of it.
 
 * `create` makes a key that is absent, whole or not at all, and says whether it did;
 * `read` gives the bytes of a key;
-* `keys` lists the keys below a prefix, in order.
+* `sha256` says what a key holds, without moving it where the store can vouch for it;
+* `keys` lists the keys below a prefix, each folder in order.
 
 Nothing is changed in place and nothing is deleted, so there is no lock to take and
 nothing to clean up after a crash.
@@ -28,16 +29,29 @@ class Store(Protocol):
     def read(self, key: str) -> bytes:
         """The bytes of `key`. Raises KeyError where it is absent."""
 
+    def sha256(self, key: str) -> str | None:
+        """The SHA-256 of the bytes of `key`, 64 hex digits; None where it is absent."""
+
     def keys(self, prefix: str) -> Iterator[str]:
-        """The keys that start with `prefix`, in ascending order."""
+        """The keys that start with `prefix`, which is empty or ends in a slash.
+
+        Those of one folder come in ascending order; so do all of them in a folder and
+        on AWS, but SeaweedFS has a/ before a-b/.
+        """
 
 
 def open_store(url: str) -> Store:
-    """The store at `url`: a folder, by its path."""
+    """The store at `url`: s3://BUCKET/PREFIX, or else the path of a folder."""
     scheme, separator, _ = url.partition("://")
+    if scheme == "s3":
+        from interlock.registry.s3 import S3
+
+        return S3(url)
     if separator:
         raise BadConfiguration(
-            "a registry in a folder", f"{scheme}://", "give the path of a folder"
+            "a registry at s3://BUCKET/PREFIX, or in a folder",
+            f"{scheme}://",
+            "correct INTERLOCK_REGISTRY, or registry in [tool.interlock]",
         )
     from interlock.registry.folder import Folder
 

@@ -1,0 +1,209 @@
+"""Publish and pull beside what teams do now, on one S3 server, in one run.
+
+    python benchmarks/registry.py [--size MIB] [--folder SCRATCH]
+
+The peers get the same weights and code: `tar -czf` and `aws s3 cp` of the archive, and
+`aws s3 cp --recursive` of the folder. `aws` must be on the PATH. Each command is timed
+as a person would, start of the program included; times are seconds of the clock, and
+ratios are the peer's time over ours. Run it on an idle machine with twenty times SIZE
+of room.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests import conftest, servers  # noqa: E402
+
+LAYERS = 50
+OURS = (sys.executable, "-m", "interlock.cli")
+
+
+@dataclass
+class Measured:
+    """Seconds of the clock, and the most memory that one process had."""
+
+    seconds: float = 0.0
+    megabytes: float = 0.0
+    said: str = ""
+
+    def __add__(self, other: Measured) -> Measured:
+        most = max(self.megabytes, other.megabytes)
+        return Measured(self.seconds + other.seconds, most, other.said)
+
+
+def run(*command: str, cwd: Path) -> Measured:
+    """Run a command that must succeed."""
+    start = time.perf_counter()
+    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        said = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit code {child.returncode}\n{said}")
+    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return Measured(time.perf_counter() - start, peak, said)
+
+
+@dataclass
+class Bench:
+    """One model in a checkout, and three ways to bring it to a bucket and back."""
+
+    folder: Path
+    bucket: str
+    toy: conftest.Project
+    peers: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.peers = self.folder / "peers"
+        self.peers.mkdir()
+
+    def interlock(self, *arguments: str) -> Measured:
+        """A command of ours in the checkout."""
+        return run(*OURS, *arguments, cwd=self.toy.root)
+
+    def publish(self, pin: bool) -> Measured:
+        """Commit and check, which is not timed; then pin where asked, and publish."""
+        done = self.interlock("pin", "lib/toy/weights") if pin else Measured()
+        self.toy.commit()
+        self.toy.check()
+        return done + self.interlock("publish", "--json")
+
+    def tar_up(self) -> Measured:
+        """The way of many teams: an archive, sent whole."""
+        archive = str(self.peers / "model.tgz")
+        packed = run("tar", "-czf", archive, "lib", cwd=self.toy.root)
+        return packed + run(
+            *("aws", "s3", "cp", "--quiet", archive, f"{self.bucket}/tar/model.tgz"),
+            cwd=self.peers,
+        )
+
+    def copy_up(self) -> Measured:
+        """The folder, file by file."""
+        there = f"{self.bucket}/copy"
+        command = ("aws", "s3", "cp", "--quiet", "--recursive", "lib", there)
+        return run(*command, cwd=self.toy.root)
+
+    def tar_down(self) -> Measured:
+        """The archive, and out of it."""
+        out = self._empty("untarred")
+        source = f"{self.bucket}/tar/model.tgz"
+        got = run("aws", "s3", "cp", "--quiet", source, "model.tgz", cwd=out)
+        return got + run("tar", "-xzf", "model.tgz", cwd=out)
+
+    def copy_down(self) -> Measured:
+        """The folder, file by file."""
+        out = self._empty("copied")
+        command = ("aws", "s3", "cp", "--quiet", "--recursive", f"{self.bucket}/copy")
+        return run(*command, ".", cwd=out)
+
+    def _empty(self, name: str) -> Path:
+        shutil.rmtree(self.peers / name, ignore_errors=True)
+        (self.peers / name).mkdir()
+        return self.peers / name
+
+
+def write_weights(path: Path, mebibytes: int, seed: int) -> None:
+    """A safetensors file of LAYERS tensors that nothing can compress."""
+    size = mebibytes * 2**20 // LAYERS
+    ends = [(f"layer{n}", n * size, (n + 1) * size) for n in range(LAYERS)]
+    header = ",".join(
+        f'"{name}":{{"dtype":"U8","shape":[{size}],"data_offsets":[{start},{end}]}}'
+        for name, start, end in ends
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write((len(header) + 2).to_bytes(8, "little") + b"{%s}" % header.encode())
+        for layer in range(LAYERS):
+            file.write(np.random.default_rng((seed, layer)).bytes(size))
+
+
+def change_layer(path: Path) -> None:
+    """Other weights in one layer of fifty, in place."""
+    size = path.stat().st_size // LAYERS
+    with path.open("r+b") as file:
+        file.seek(20 * size)
+        file.write(np.random.default_rng(99).bytes(size))
+
+
+@contextmanager
+def bench(scratch: Path, mebibytes: int) -> Iterator[Bench]:
+    """A server, a bucket, and the toy project with large weights beside its own."""
+    home, root = scratch / "home", scratch / "project"
+    root.mkdir()
+    with servers.seaweedfs(scratch / "server") as endpoint:
+        bucket = endpoint.make_bucket()
+        os.environ |= endpoint.environment | {
+            "INTERLOCK_HOME": str(home),
+            "INTERLOCK_REGISTRY": f"{bucket}/team",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            **{f"GIT_{r}_NAME": "bench" for r in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{r}_EMAIL": "bench@example.org" for r in ("AUTHOR", "COMMITTER")},
+        }
+        os.chdir(root)
+        toy = conftest.Project(root, None)
+        conftest.begin(toy)
+        toy.git("rm", "--quiet", "--cached", "-r", "lib/toy/weights")
+        write_weights(root / "lib/toy/weights/model.safetensors", mebibytes, seed=1)
+        yield Bench(scratch, bucket, toy)
+
+
+def measure(here: Bench) -> Iterator[tuple[str, Measured, Measured, Measured]]:
+    """Each row: what, and the time of interlock, of tar and cp, and of cp alone."""
+    yield "first publish", here.publish(pin=True), here.tar_up(), here.copy_up()
+    cold = here.interlock("pull", "toy@staging", "cold-model")
+    yield "pull, cold", cold, here.tar_down(), here.copy_down()
+    here.toy.write("lib/toy/__init__.py", '"""A toy, told anew."""\n')
+    code = here.publish(pin=False)
+    yield "publish, code changed", code, here.tar_up(), here.copy_up()
+    cached = here.interlock("pull", "toy@staging", "cold-model")
+    yield "pull, one before is there", cached, here.tar_down(), here.copy_down()
+    change_layer(here.toy.root / "lib/toy/weights/model.safetensors")
+    layer = here.publish(pin=True)
+    yield "publish, 1 layer of 50", layer, here.tar_up(), here.copy_up()
+    layered = here.interlock("pull", "toy@staging", "cold-model")
+    yield "pull, 1 layer of 50", layered, here.tar_down(), here.copy_down()
+    weights = "cold-model/toy/weights/model.safetensors"
+    summed = run("sha256sum", weights, cwd=here.toy.root)
+    yield "verify (peer: sha256sum)", here.interlock(
+        "verify", "cold-model"
+    ), summed, summed
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=1024, help="MiB of weights")
+    parser.add_argument("--folder", type=Path, help="where there is room")
+    options = parser.parse_args()
+    with TemporaryDirectory(dir=options.folder, prefix="bench-") as scratch:
+        with bench(Path(scratch), options.size) as here:
+            print(f"{options.size} MiB of weights; seconds, and ratio to interlock")
+            print(f"{'':26}{'interlock':>10}{'tar + cp':>16}{'cp -r':>16}{'peak':>10}")
+            for what, ours, tar, copy in measure(here):
+                print(
+                    f"{what:26}{ours.seconds:10.2f}"
+                    f"{tar.seconds:9.2f} {tar.seconds / ours.seconds:5.1f}x"
+                    f"{copy.seconds:9.2f} {copy.seconds / ours.seconds:5.1f}x"
+                    f"{ours.megabytes:6.0f} MiB",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Files to chunks and back, many at a time.
+
+* A byte is read once: it is hashed and sent from the same buffer.
+* A chunk is sent once, and only where the registry lacks it.
+* What an interrupted transfer has brought over is not brought again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from types import MappingProxyType
+
+from interlock.artifact.chunks import CHUNK, describe, digest, held, write
+from interlock.artifact.manifest import File
+from interlock.parallel import in_order
+from interlock.registry.records import Registry
+
+Done = Callable[[int], object]  # is told the bytes of each chunk that is finished
+Place = tuple[Path, int]  # a file, and where in it a chunk starts, in bytes
+
+
+class Sender:
+    """Sends the chunks of files to a registry; `known` are there for certain."""
+
+    def __init__(self, registry: Registry, known: Collection[str] = ()) -> None:
+        self.sent = 0  # bytes that the registry lacked
+        self._registry, self._there, self._lock = registry, {*known}, Lock()
+
+    def send(self, path: Path, name: str, done: Done = int) -> File:
+        """Store the chunks of the file at `path`; its entry in a manifest."""
+        return describe(path, name, self._store, done)
+
+    def _store(self, piece: bytes) -> str:
+        sha256 = digest(piece)
+        with self._lock:
+            taken = sha256 in self._there
+            self._there.add(sha256)
+        if not taken and self._registry.add_chunk(sha256, piece):
+            with self._lock:
+                self.sent += len(piece)
+        return sha256
+
+
+def lacking(registry: Registry, chunks: Collection[str]) -> list[str]:
+    """Those of `chunks` that the registry does not have.
+
+    Raises VerificationFailed for one that is there but altered.
+    """
+    there = in_order(registry.has_chunk, chunks)
+    return [chunk for chunk, has in zip(chunks, there, strict=True) if not has]
+
+
+def fetch(
+    registry: Registry,
+    files: Iterable[File],
+    folder: Path,
+    done: Done = int,
+    near: Mapping[str, Place] = MappingProxyType({}),
+) -> None:
+    """Write `files` below `folder`, each from its verified chunks.
+
+    What `folder` holds of them already is verified and kept; chunks that may be `near`
+    are tried there first.
+    """
+    begun = [(file, held(folder / file.path, file)) for file in files]
+    wanted = (chunk for file, first in begun for chunk in file.chunks[first:])
+    with closing(in_order(partial(_chunk, registry, near), wanted)) as arriving:
+        for file, first in begun:
+            done(min(file.size, first * CHUNK))
+            if first and first == len(file.chunks):
+                _sync(folder / file.path)
+            else:
+                if not first:
+                    (folder / file.path).unlink(missing_ok=True)
+                rest = islice(arriving, len(file.chunks) - first)
+                write(file, folder, _told(rest, done), first)
+
+
+def places(files: Iterable[File], folder: Path) -> dict[str, Place]:
+    """Where the chunks of files below `folder` are."""
+    return {
+        chunk: (folder / file.path, number * CHUNK)
+        for file in files
+        for number, chunk in enumerate(file.chunks)
+    }
+
+
+def _chunk(registry: Registry, near: Mapping[str, Place], sha256: str) -> bytes:
+    """The bytes of a chunk, verified, from a file here or from the registry."""
+    if sha256 in near:
+        path, start = near[sha256]
+        with suppress(OSError), path.open("rb") as file:
+            file.seek(start)
+            if digest(piece := file.read(CHUNK)) == sha256:
+                return piece
+    return registry.chunk(sha256)
+
+
+def _told(pieces: Iterable[bytes], done: Done) -> Iterator[bytes]:
+    for piece in pieces:
+        yield piece
+        done(len(piece))
+
+
+def _sync(path: Path) -> None:
+    """Put a file on the disk: whoever wrote it may not have come to that."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
