@@ -64,7 +64,8 @@ def main() -> None:
             print("MiB    send   (CPU)   fetch   (CPU)   digests")
             first: tuple[float, ...] = ()
             for each in SIZES:
-                chunks.CHUNK = transfer.CHUNK = each * MIB
+                for module in (chunks, transfer):
+                    setattr(module, "CHUNK", each * MIB)
                 url = f"{endpoint.make_bucket()}/chunks"
                 found = there_and_back(url, source, Path(scratch, f"out-{each}"))
                 first = first or found
