@@ -12,7 +12,7 @@ ROOT = Path(interlock.__file__).parent
 ROWS = (
     ("cli",),
     ("printing",),
-    ("evaluate", "publish", "smoke"),
+    ("evaluate", "publish", "recompute", "smoke"),
     ("pins", "promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),

@@ -12,7 +12,8 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -90,20 +91,27 @@ def _smoke(options: argparse.Namespace) -> Reply:
 
 
 def _eval(options: argparse.Namespace) -> Reply:
-    try:
+    with _evaluation_installed():
         from interlock.evaluate import evaluate, raise_verdict
-    except ModuleNotFoundError as error:
-        raise BadConfiguration(
-            "what an evaluation needs to be installed",
-            f"no {error.name}",
-            "run nox -s nightly-eval, or install interlock[evaluation]",
-        ) from None
     outcome = evaluate(Path.cwd(), options.out, options.data)
     if not options.json:
         print(*outcome.sentences, sep="\n")
     raise_verdict(outcome)
     values = {"state": outcome.state, "sentences": [*outcome.sentences]}
     return values, f"report: {options.out / 'report.html'}"
+
+
+@contextmanager
+def _evaluation_installed() -> Iterator[None]:
+    """A refusal where what the block imports is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise BadConfiguration(
+            "what an evaluation needs to be installed",
+            f"no {error.name}",
+            "run nox -s nightly-eval, or install interlock[evaluation]",
+        ) from None
 
 
 def _pin(options: argparse.Namespace) -> Reply:
@@ -199,6 +207,8 @@ def _pull(options: argparse.Namespace) -> Reply:
 def _verify(options: argparse.Namespace) -> Reply:
     from interlock.pull import verify, verify_registry
 
+    if options.recompute:
+        return _recompute(options)
     if Path(options.what).is_dir():
         version = verify(Path(options.what), _url(options))
     else:
@@ -209,6 +219,20 @@ def _verify(options: argparse.Namespace) -> Reply:
         f"{len(version.records)} signed records, all as judged"
     )
     return printing.version_json(version), text
+
+
+def _recompute(options: argparse.Namespace) -> Reply:
+    with _evaluation_installed():
+        from interlock.recompute import recompute
+    from interlock.pull import verify_registry
+
+    registry = _registry(options)
+    version = verify_registry(registry, options.what)
+    again = recompute(registry, version)
+    short = version.manifest.short
+    lines = [f"{short}: {again.state} again, from {again.rows:,} stored predictions"]
+    values = printing.version_json(version) | {"recomputed": asdict(again)}
+    return values, "\n".join([*lines, *again.sentences])
 
 
 def _log(options: argparse.Namespace) -> Reply:
@@ -355,6 +379,11 @@ def _add_registry_commands(commands: Any) -> None:
     verify = add("verify", _verify, "check every byte and signature of a version")
     verify.add_argument(
         "what", metavar="DIR|NAME@REF", help="a pulled folder, or a version"
+    )
+    verify.add_argument(
+        "--recompute",
+        action="store_true",
+        help="derive the verdict of NAME@REF again, from its stored predictions",
     )
     show = add("show", _show, "what a version is made of, and its evidence")
     show.add_argument("version", metavar="NAME@REF", help="a channel or a commit")

@@ -103,6 +103,24 @@ def read(root: Path) -> Config:
     return _checked(_build(Config, table, ""))
 
 
+def recorded(settings: Any) -> Evaluation:
+    """The settings of an evaluation, as its metrics.json says them.
+
+    What has no value there is left out. Raises BadConfiguration for what are none.
+    """
+    evaluation: Evaluation = _build(Evaluation, _given(settings), ".evaluation")
+    return evaluation
+
+
+def _given(value: Any) -> Any:
+    """`value` without the keys that hold null, which TOML does not have."""
+    if isinstance(value, list):
+        return [_given(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _given(each) for key, each in value.items() if each is not None}
+    return value
+
+
 def configured_registry(folder: Path) -> str:
     """The registry that a project in `folder` names; empty where there is none."""
     if not (folder / "pyproject.toml").is_file():

@@ -20,12 +20,19 @@ from securesystemslib.signer import Signer
 from interlock import config as configuration
 from interlock.artifact.chunks import digest
 from interlock.artifact.manifest import Manifest, refuse_incompatible
-from interlock.attest.evidence import Demand, Evidence, newest, require
+from interlock.attest.evidence import (
+    EVALUATION,
+    Demand,
+    Evidence,
+    newest,
+    require,
+)
 from interlock.attest.handover import FOLDER, check_locked, local_evidence
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed
 from interlock.home import registry_url
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
+from interlock.registry.files import keep
 from interlock.registry.records import Registry
 from interlock.source import LOCK, actor, inspect, refuse_dirty
 
@@ -135,7 +142,21 @@ def _of_checkout(folder: Path) -> tuple[Registry, Manifest, list[Evidence]]:
     local = local_evidence(source.root / FOLDER, manifest.tree)
     own = [each for each in local if each.tree == manifest.tree]
     check_locked(own, (source.root / LOCK).read_text("utf-8", "replace"))
+    keep_results(registry, source.root / FOLDER, own)
     return registry, manifest, local
+
+
+def keep_results(
+    registry: Registry, folder: Path, evidence: Iterable[Evidence]
+) -> None:
+    """Store what the evaluation left, so that its verdict can be derived again.
+
+    `folder` holds the files that the evidence names. They come before the evidence, so
+    that what a record names is always there.
+    """
+    left = [n for each in evidence if each.session == EVALUATION for n in each.files]
+    names = [name for name in left if name.startswith(f"{EVALUATION}/")]
+    keep(registry, [folder / name for name in names])
 
 
 def _draft(
