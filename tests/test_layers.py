@@ -13,6 +13,7 @@ ROWS = (
     ("cli",),
     ("printing",),
     ("evaluate", "publish", "recompute", "smoke"),
+    ("budget",),
     ("pins", "promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),

@@ -2,7 +2,7 @@
 
 Exit codes: 0 done or passed, 2 usage or configuration, 3 rejected by a gate or by
 smoke, 4 unknown (too few rows), 5 the check itself broke, 6 evidence missing, stale or
-foreign, 7 verification failed, 8 conflict.
+foreign, 7 verification failed, 8 conflict, 9 production has fallen below its floor.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from interlock import __version__, printing
-from interlock.config import configured_registry
-from interlock.errors import BadConfiguration, Refusal
+from interlock import config as configuration
+from interlock.errors import Alarm, BadConfiguration, Refusal
 from interlock.home import registry_url
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _pin(options: argparse.Namespace) -> Reply:
     from interlock.source import inspect
 
     root = inspect(Path.cwd()).root
-    url = registry_url(options.registry, configured_registry(root))
+    url = registry_url(options.registry, configuration.configured_registry(root))
     done = pin(open_or_make(url), root, options.path)
     size = sum(file.size for file in done.files)
     values = {"files": [file.path for file in done.files], "sent": done.sent}
@@ -135,7 +135,7 @@ def _fetch(options: argparse.Namespace) -> Reply:
     from interlock.source import inspect
 
     root = inspect(Path.cwd()).root
-    url = registry_url(options.registry, configured_registry(root))
+    url = registry_url(options.registry, configuration.configured_registry(root))
     files = pinned_in(root, options.path or [root])
     count = place(root, files, url)
     values = {"files": [file.path for file in files], "fetched": count}
@@ -255,6 +255,38 @@ def _log(options: argparse.Namespace) -> Reply:
     return values, "\n\n".join(map(printing.log_entry, reversed(releases)))
 
 
+def _watch(options: argparse.Namespace) -> Reply:
+    with _evaluation_installed():
+        from interlock.budget import watched
+    from interlock.registry.access import NoRegistry
+
+    name = options.name or configuration.read(Path.cwd()).name
+    try:
+        found = watched(_registry(options), name, options.night)
+    except NoRegistry:
+        if not options.night:
+            raise
+        found = None
+    if found is None:
+        return {"watch": None}, f"nobody watches {name}: docs/evaluation.md says how"
+    if not options.json:
+        print(*map(printing.night, found["trend"]), sep="\n")
+    if found["alarm"]:
+        raise _alarm(name, found)
+    return {"watch": found}, found["sentence"]
+
+
+def _alarm(name: str, watch: dict[str, Any]) -> Alarm:
+    expected, nights = f"{watch['metric']} {watch['floor']} or more", watch["nights"]
+    chance = f"{watch['false_alarm']:.2g} in {nights} nights"
+    return Alarm(
+        f"{name}@production to be at {expected}, on average over the nights",
+        f"{watch['sentence']} (chance of a false alarm: {chance})",
+        f"look at the data and the model; interlock rollback {name}, or promote a "
+        "better version: the watch then begins anew",
+    )
+
+
 def _show(options: argparse.Namespace) -> Reply:
     from interlock.registry.resolve import resolve
 
@@ -283,7 +315,7 @@ def _registry(options: argparse.Namespace) -> Registry:
 
 def _url(options: argparse.Namespace) -> str:
     """Where the registry is; a project here may name it."""
-    return registry_url(options.registry, configured_registry(Path.cwd()))
+    return registry_url(options.registry, configuration.configured_registry(Path.cwd()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -390,6 +422,16 @@ def _add_registry_commands(commands: Any) -> None:
     log = add("log", _log, "who released what, when, why and on which evidence")
     log.add_argument("name", metavar="NAME", help="the name of the model")
     log.add_argument("channel", nargs="?", metavar="CHANNEL", help="only this channel")
+    watch = add("watch", _watch, "whether the model in production is what it was")
+    watch.add_argument(
+        "name", nargs="?", default="", metavar="NAME", help="the model (this project's)"
+    )
+    watch.add_argument(
+        "--night",
+        type=Path,
+        metavar="DIR",
+        help="the report of a night that may not be in the registry yet",
+    )
     rollback = add("rollback", _rollback, "release again what was live before")
     rollback.add_argument("name", metavar="NAME", help="the name of the model")
     rollback.add_argument("channel", nargs="?", default="production", **_CHANNEL)

@@ -45,6 +45,16 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """What the model in production is held against on each night's fresh rows."""
+
+    floor: float  # the metric of a night is to be this or more, on average
+    metric: Literal["accuracy", "precision", "recall"] = "accuracy"
+    nights: int = 365
+    false_alarm: float = 0.05  # within so many nights
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What nightly-eval judges, and the two chances its verdicts keep to."""
 
@@ -57,6 +67,8 @@ class Evaluation:
     false_pass: float = 0.05  # of passing a model worse than the tolerance
     uses: int = 365  # how often the test set is meant to be used
     batch_rows: int = 65_536
+    identity: tuple[str, ...] = ()  # columns that a row is known by; empty: all
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +174,8 @@ def _check_evaluation(evaluation: Evaluation) -> None:
             raise _wrong(
                 f".evaluation.{key}", "between 0 and 1", getattr(evaluation, key)
             )
+    if evaluation.watch:
+        _check_watch(evaluation.watch)
     for key in ("uses", "batch_rows"):
         if getattr(evaluation, key) < 1:
             raise _wrong(f".evaluation.{key}", "1 or more", getattr(evaluation, key))
@@ -169,6 +183,15 @@ def _check_evaluation(evaluation: Evaluation) -> None:
         raise _wrong(".evaluation.slices", "columns, each once", evaluation.slices)
     if not evaluation.gates:
         raise _wrong(".evaluation.gates", "a gate or more", "none")
+
+
+def _check_watch(watch: Watch) -> None:
+    for key in ("floor", "false_alarm"):
+        if not 0 < getattr(watch, key) < 1:
+            found = getattr(watch, key)
+            raise _wrong(f".evaluation.watch.{key}", "between 0 and 1", found)
+    if watch.nights < 1:
+        raise _wrong(".evaluation.watch.nights", "1 or more", watch.nights)
 
 
 def _wrong(where: str, expected: str, found: object) -> BadConfiguration:

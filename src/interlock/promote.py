@@ -33,6 +33,7 @@ from interlock.home import registry_url
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
 from interlock.registry.files import keep
+from interlock.registry.ledger import LEFT, enter
 from interlock.registry.records import Registry
 from interlock.source import LOCK, actor, inspect, refuse_dirty
 
@@ -115,22 +116,30 @@ def promote_checkout(folder: Path, channel: str, reason: str) -> Moved:
     Raises Dirty, NoRegistry, NoKey and Unpublished where there is nothing to promote,
     and RolledBack for a version that a person went back from.
     """
-    registry, manifest, local = _of_checkout(folder)
-    return promote(registry, manifest, channel, local, signer(registry), reason)
+    registry, manifest, local, key = _of_checkout(folder)
+    return promote(registry, manifest, channel, local, key, reason)
 
 
 def attach(folder: Path) -> list[str]:
     """Attach what was found about a published checkout; the sessions that it is of."""
-    registry, manifest, local = _of_checkout(folder)
-    _attach(registry, manifest, local, signer(registry))
+    registry, manifest, local, key = _of_checkout(folder)
+    _attach(registry, manifest, local, key)
     return [each.session for each in local if each.tree == manifest.tree]
 
 
-def _of_checkout(folder: Path) -> tuple[Registry, Manifest, list[Evidence]]:
+def _of_checkout(
+    folder: Path,
+) -> tuple[Registry, Manifest, list[Evidence], Signer]:
     source = inspect(folder)
     config = configuration.read(source.root)
     refuse_dirty(source)
     registry = open_registry(registry_url(configured=config.registry))
+    key = signer(registry)
+    local = local_evidence(source.root / FOLDER, source.tree)
+    own = [each for each in local if each.tree == source.tree]
+    check_locked(own, (source.root / LOCK).read_text("utf-8", "replace"))
+    # Whatever comes of the commit, its test set was used.
+    keep_results(registry, source.root / FOLDER, own, key)
     try:
         manifest = registry.version(config.name, source.commit)
     except KeyError:
@@ -139,24 +148,23 @@ def _of_checkout(folder: Path) -> tuple[Registry, Manifest, list[Evidence]]:
             f"{config.name}@{source.commit[:12]} is not in {registry.store.url}",
             "publish it first: nox -s publish",
         ) from None
-    local = local_evidence(source.root / FOLDER, manifest.tree)
-    own = [each for each in local if each.tree == manifest.tree]
-    check_locked(own, (source.root / LOCK).read_text("utf-8", "replace"))
-    keep_results(registry, source.root / FOLDER, own)
-    return registry, manifest, local
+    return registry, manifest, local, key
 
 
 def keep_results(
-    registry: Registry, folder: Path, evidence: Iterable[Evidence]
+    registry: Registry, folder: Path, evidence: Iterable[Evidence], key: Signer
 ) -> None:
-    """Store what the evaluation left, so that its verdict can be derived again.
+    """Store what the evaluation left, to be derived again, and enter its use.
 
     `folder` holds the files that the evidence names. They come before the evidence, so
     that what a record names is always there.
     """
-    left = [n for each in evidence if each.session == EVALUATION for n in each.files]
-    names = [name for name in left if name.startswith(f"{EVALUATION}/")]
-    keep(registry, [folder / name for name in names])
+    for each in evidence:
+        if each.session == EVALUATION:
+            names = [n for n in each.files if n.startswith(f"{EVALUATION}/")]
+            keep(registry, [folder / name for name in names])
+            if {f"{EVALUATION}/{name}" for name in LEFT} <= {*names}:
+                enter(registry, folder / EVALUATION, key)
 
 
 def _draft(

@@ -85,7 +85,7 @@ def _publish(source: Source, files: Path, channel: str, reason: str) -> Publishe
         pinned = {*manifest.files} - {*tracked, *released(registry, manifest, channel)}
         let_in(registry, sorted(pinned, key=str), source.root, config.path)
         sent = send(registry, tracked, base)
-    keep_results(registry, source.root / FOLDER, own)
+    keep_results(registry, source.root / FOLDER, own, key)
     new = registry.add_version(manifest, key)
     moved = promote(registry, manifest, channel, evidence, key, reason)
     return Published(manifest, new, sent, moved)

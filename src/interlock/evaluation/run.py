@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from interlock.evaluation import data, files, gates, predict, record, report
 from interlock.evaluation.gates import Condition, State, Verdict
 from interlock.evaluation.metrics import Counts, fold
 from interlock.evaluation.predict import Version
+from interlock.evaluation.record import Record
 
 __all__ = ["FILES", "Outcome", "Version", "evaluate", "recount"]
 
@@ -43,12 +44,23 @@ class Outcome:
     paths: Mapping[str, Path]  # by file name, as in FILES
 
 
+class Account(Protocol):
+    """What keeps account of the uses of a test set."""
+
+    def look(self, source: Path) -> None:
+        """Before anything is predicted. Raises Unknown where the budget is spent."""
+
+    def entry(self, metrics: Mapping[str, Any], predictions: Path) -> Record:
+        """Once there is a verdict: the `budget` and `watch` of metrics.json."""
+
+
 def evaluate(
     candidate: Version,
     production: Version | None,
     settings: Evaluation,
     root: Path,
     out: Path,
+    account: Account | None = None,
 ) -> Outcome:
     """Judge `candidate`, beside `production` where there is one, and write `out`.
 
@@ -62,8 +74,10 @@ def evaluate(
     try:
         with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
             source = data.prepare(settings.data, root, Path(scratch))
+            if account:
+                account.look(source)
             facts = _predicted(candidate, production, settings, source, paths)
-        return _judged(facts, conditions, settings, paths, started)
+        return _judged(facts, conditions, settings, paths, started, account)
     except pa.ArrowException as error:
         _cleared(out)
         raise CheckBroken("data that Arrow can read", str(error), "mend it") from error
@@ -189,12 +203,15 @@ def _judged(
     settings: Evaluation,
     paths: Mapping[str, Path],
     started: float,
+    account: Account | None,
 ) -> Outcome:
     counts = recount(paths["predictions.parquet"], settings)
     verdicts = gates.judge(conditions, counts, settings)
     digest = files.digest(paths["predictions.parquet"])
     seconds = time.monotonic() - started
     metrics = record.metrics(facts, counts, verdicts, settings, digest, seconds)
+    if account:
+        metrics |= account.entry(metrics, paths["predictions.parquet"])
     _written(metrics, counts, paths)
     sentences = tuple(verdict.sentence for verdict in verdicts)
     return Outcome(gates.overall(verdicts), sentences, verdicts, paths)
