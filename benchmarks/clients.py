@@ -1,6 +1,6 @@
 """Which client moves the registry's bytes best: boto3, its CRT, or obstore.
 
-    nox -s benchmarks -- clients
+    nox -s benchmark -- clients
 
 One server (SeaweedFS on loopback, with its data on the disk), one run, the clients in
 turn and each round anew. What is measured is what the registry does: chunks of 8 MiB

@@ -9,7 +9,7 @@ from tasks import evidence
 from tasks.environment import install
 from tasks.verdict import told
 
-# Leaves alone what is not published, was rolled back from, or cannot be signed here.
+# Leaves alone what is not published, was live before, or cannot be signed here.
 _PROMOTE = ("interlock", "promote", "--nightly")
 
 

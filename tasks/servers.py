@@ -23,12 +23,3 @@ def s3_server(session: nox.Session) -> None:
     """Start a real S3 server on loopback, to try the registry on S3 with."""
     install(session)
     session.run("python", "tests/servers.py", *session.posargs)
-
-
-@nox.session(default=False)
-def benchmarks(session: nox.Session) -> None:
-    """Measure, side by side: -- clients compares clients of S3."""
-    install(session, "--editable", ".")
-    session.run(
-        "python", "-m", f"benchmarks.{session.posargs[0]}", *session.posargs[1:]
-    )

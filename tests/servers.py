@@ -1,6 +1,6 @@
 """Real S3 servers on loopback, started by whoever needs one and killed at the end.
 
-    python tests/servers.py [FOLDER]    SeaweedFS in the foreground, to try things with
+    python tests/servers.py [PORT]    SeaweedFS in the foreground, to try things with
 
 * SeaweedFS keeps its objects on the disk and is quick.
 * ministack keeps them in memory, and judges users by their IAM policies.
@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -52,9 +54,9 @@ class Endpoint:
         patient = Config(retries={"mode": "standard", "max_attempts": 10})
         return session.client(service, endpoint_url=self.url, config=patient)
 
-    def make_bucket(self) -> str:
+    def make_bucket(self, name: str = "") -> str:
         """The URL of a new and empty bucket."""
-        bucket = f"registry-{uuid4().hex[:12]}"
+        bucket = name or f"registry-{uuid4().hex[:12]}"
         self.client().create_bucket(Bucket=bucket)
         return f"s3://{bucket}"
 
@@ -163,3 +165,24 @@ def _await(process: subprocess.Popen[bytes], endpoint: Endpoint, log: Path) -> N
                 tail = log.read_text("utf-8", "replace")[-2000:]
                 raise RuntimeError(f"no server at {endpoint.url}: {tail}") from error
             time.sleep(0.1)
+
+
+def main(port: int = 8333) -> None:
+    """Run SeaweedFS until interrupted; nothing of it is kept."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory() as folder:
+        with seaweedfs(Path(folder), port) as endpoint:
+            registry = endpoint.make_bucket("models") + "/team"
+            settings = endpoint.environment | {"INTERLOCK_REGISTRY": registry}
+            print("An S3 server is running. In another terminal:\n")
+            for name, value in settings.items():
+                print(f"    export {name}={value}")
+            print("\nControl-C stops it, and forgets what it was given.", flush=True)
+            try:
+                signal.pause()
+            except KeyboardInterrupt:
+                pass
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -89,6 +89,7 @@ class Desk:
         label = pq.read_table(path)["label"].to_numpy()
         hit = np.arange(len(label)) < right * len(label)
         answers = {"label": label, "production": np.where(hit == label, 0.9, 0.1)}
+        answers["candidate"] = answers["production"]
         pq.write_table(pa.table(answers), self.folder / "predictions.parquet")
         metrics = {"state": state, "candidate": f"toy@{number}"}
         found: dict[str, Any] = keeper.entry(

@@ -11,7 +11,7 @@ from interlock import cli
 from tests.conftest import Project
 
 COMMANDS: tuple[str, ...] = ("smoke", "eval", "publish", "promote", "pull", "verify")
-COMMANDS += ("show", "log", "rollback")
+COMMANDS += ("show", "log", "rollback", "plan")
 
 
 @pytest.mark.parametrize("command", [(), *((each,) for each in COMMANDS)])

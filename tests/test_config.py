@@ -99,6 +99,39 @@ def test_a_gate_is_a_string_or_a_table() -> None:
     )
 
 
+def test_classes_make_a_task_of_many_classes() -> None:
+    """The evaluation knows them; a number is one of two classes."""
+    three = {"schema": {"input": {"x": "number"}, "classes": ["a", "b", "c"]}}
+    found = read_table(judged() | three)
+    assert found.evaluation and found.schema.answer == '["a", "b", "c"]'
+    assert found.evaluation.task == "multiclass"
+    assert found.evaluation.classes == ("a", "b", "c")
+    plain = read_table(judged())
+    assert plain.evaluation and plain.schema.answer == "number"
+    assert plain.evaluation.task == "binary"
+
+
+@pytest.mark.parametrize(
+    ("others", "where"),
+    [
+        ({"task": "multiclass"}, "task"),
+        ({"task": "vision"}, "task"),
+        ({"task": "ranking"}, "query"),
+        ({"query": "q"}, "query"),
+        ({"top_k": 0}, "top_k"),
+        ({"quantile": 1.0}, "quantile"),
+        ({"clip": {"log_loss": 0}}, "clip.log_loss"),
+        ({"score": "m:f"}, "score"),
+        ({"score": {"function": "m:f", "low": 1, "high": 1}}, "score.low"),
+        ({"score": {"function": "m:f", "low": 0}}, "score.high"),
+    ],
+)
+def test_what_a_task_needs_is_demanded(others: dict[str, Any], where: str) -> None:
+    """And what it has no use for is refused."""
+    with pytest.raises(BadConfiguration, match=rf"evaluation\.{where} to be"):
+        read_table(judged(**others))
+
+
 def test_a_whole_number_is_a_number() -> None:
     """`latency_ms = 50` is 50.0: TOML tells them apart, people do not."""
     smoke = read_table(GOOD | {"smoke": {"latency_ms": 50}}).smoke
@@ -166,6 +199,12 @@ BAD: list[tuple[Any, str]] = [
     (judged(batch_rows=0), "tool.interlock.evaluation.batch_rows"),
     (judged(batch_rows=-5), "tool.interlock.evaluation.batch_rows"),
     (judged(slices=["a", "b", "a"]), "tool.interlock.evaluation.slices"),
+    (judged(workers=-1), "tool.interlock.evaluation.workers"),
+    (judged(patience=0.0), "tool.interlock.evaluation.patience"),
+    (judged(patience=float("inf")), "tool.interlock.evaluation.patience"),
+    (judged(engine="ray"), "tool.interlock.evaluation.engine"),
+    (judged(engine="dask"), "tool.interlock.evaluation.scheduler"),
+    (judged(scheduler="tcp://host:1"), "tool.interlock.evaluation.scheduler"),
     (7, "tool.interlock"),
     ([], "tool.interlock"),
 ]

@@ -12,15 +12,14 @@ ROOT = Path(interlock.__file__).parent
 ROWS = (
     ("cli",),
     ("printing",),
-    ("evaluate", "publish", "recompute", "smoke"),
-    ("budget",),
-    ("pins", "promote", "pull"),
+    ("evaluate", "plan", "publish", "recompute", "smoke"),
+    ("budget", "copy", "export", "fsck", "pins", "promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),
     ("attest",),
-    ("artifact",),
+    ("artifact", "child"),
     ("config", "home", "model", "parallel", "progress", "source"),
-    ("canonical", "errors"),
+    ("canonical", "durable", "errors"),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 

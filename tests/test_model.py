@@ -450,3 +450,23 @@ def test_malformed_golden_examples_are_refused(tmp_path: Path, text: str) -> Non
     (tmp_path / "golden.json").write_text(text)
     with pytest.raises((BadConfiguration, CheckBroken)):
         golden_examples(tmp_path / "golden.json")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ([[0.2, 0.8], [0.5, 0.5]], ""),
+        ([[0.2, 0.8]], "row 8 is the first without"),
+        ([0.2, 0.8], "a column for each of schema.classes"),
+        ([[0.2, 0.8], [0.5, float("nan")]], r"nan\] at row 8, 1 such of 2 rows"),
+    ],
+)
+def test_a_model_with_classes_answers_by_row_and_class(answer: Any, says: str) -> None:
+    """And a refusal names the row."""
+    schema = Schema({"x": "number"}, '["a", "b"]')
+    model = Model(schema, None, lambda _, batch: answer)
+    if not says:
+        assert model.predict({"x": [1.0, 2.0]}).tolist() == answer
+        return
+    with pytest.raises(CheckBroken, match=says):
+        model.predict({"x": [1.0, 2.0]}, 7)

@@ -91,6 +91,14 @@ def test_rollback_to_a_named_commit(project: Project) -> None:
     assert project.run("rollback", "toy", "--to", "0000").code == 2
 
 
+def test_a_rollback_to_a_commit_may_be_run_again(project: Project) -> None:
+    """Somebody who does not know whether it was done: it is done once."""
+    first, _ = (_release(project, slope) for slope in (2.0, 3.0))
+    for _ in range(2):
+        answer = project.run("rollback", "toy", "--to", first)
+        assert f"release 3 of production: toy@{first[:12]}" in answer.out
+
+
 def test_what_was_rolled_back_from_does_not_come_back_by_itself(
     project: Project,
 ) -> None:
@@ -104,6 +112,18 @@ def test_what_was_rolled_back_from_does_not_come_back_by_itself(
     assert (refused.code, "--reason" in refused.err) == (8, True)
     answer = project.run("promote", "--reason", "mended the caller")
     assert f"release 4 of production: toy@{second[:12]}" in answer.out
+
+
+def test_an_old_job_that_runs_again_does_not_undo_the_newer(project: Project) -> None:
+    """A commit that was live and then replaced is not released again by itself."""
+    first, second = (_release(project, slope) for slope in (2.0, 3.0))
+    project.git("checkout", "--quiet", first)
+    project.check("lint", "unit", "smoke", "nightly-eval")
+    for command in ("publish", "promote"):
+        answer = project.run(command)
+        assert (answer.code, "was not live in" in answer.err) == (8, True), command
+    assert f"toy@{second[:12]}" in project.run("show", "toy@staging").out
+    assert project.run("publish", "--reason", "the newer one is slow").code == 0
 
 
 def test_the_night_leaves_unpublished_and_changed_commits_alone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,14 @@ def test_publishing_again_is_a_no_op_that_says_so(published: Project) -> None:
     assert "published already: nothing to do" in answer.out
     assert "release 1 of staging: toy@" in answer.out
     assert sorted(published.registry.rglob("*")) == before
+
+
+def test_a_key_that_was_begun_is_in_nobodys_way(project: Project) -> None:
+    """In a container every process may have the number of the one that was killed."""
+    begun = project.registry.parent / f".key-{os.getpid()}"
+    begun.parent.mkdir()
+    begun.write_bytes(b"half")
+    project.publish()
 
 
 def test_a_dirty_tree_is_refused(project: Project) -> None:

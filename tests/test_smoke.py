@@ -30,6 +30,32 @@ def test_an_answer_out_of_tolerance_is_refused(project: Project) -> None:
     assert (answer.code, "golden example 3" in answer.err) == (3, True)
 
 
+def test_outputs_by_class_are_compared_class_by_class(project: Project) -> None:
+    """A list for each example; of another length, the file is what is wrong."""
+    code = project.root / "lib/toy/model.py"
+    text = code.read_text().replace("return 1 /", "import numpy as np\n    p = 1 /")
+    code.write_text(text + "    return np.stack([p, p / 2, 1 - 1.5 * p], 1)\n")
+    table = project.root / "pyproject.toml"
+    schema = "[tool.interlock.schema]\n"
+    named = schema + 'classes = ["a", "b", "c"]\n'
+    table.write_text(table.read_text().replace(schema, named))
+    golden = project.root / "lib/toy/golden.json"
+    examples = json.loads(golden.read_text("utf-8"))
+    for example in examples["examples"]:
+        p = example["output"]
+        example["output"] = [p, p / 2, 1 - 1.5 * p]
+    for change, code_, says in ((0.0, 0, ""), (0.01, 3, "golden example 3")):
+        examples["examples"][3]["output"][1] += change
+        golden.write_text(json.dumps(examples), "utf-8")
+        answer = project.run("smoke")
+        assert (answer.code, says in answer.err) == (code_, True), answer.err
+    for example in examples["examples"]:
+        example["output"] = example["output"][:2]
+    golden.write_text(json.dumps(examples), "utf-8")
+    answer = project.run("smoke")
+    assert (answer.code, "shape (10, 2)" in answer.err) == (2, True), answer.err
+
+
 def test_a_slow_answer_is_refused(project: Project) -> None:
     """The median of many calls, against the budget."""
     code = project.root / "lib/toy/model.py"

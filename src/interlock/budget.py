@@ -17,7 +17,8 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from securesystemslib.signer import Signer
 
 from interlock.artifact.chunks import digest
@@ -32,7 +33,9 @@ from interlock.registry.ledger import LEFT, Budget, Entry, Use
 from interlock.registry.records import Registry
 
 # What a verdict does not rest on: changing it makes no other use.
-APART = ("data", "batch_rows", "identity", "watch")
+APART = {"data", "identity", "watch"} | {
+    *("batch_rows", "patience", "workers", "engine", "scheduler")
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class Keeper:
     def look(self, source: Path) -> None:
         """Know the rows again. Raises Unknown where their budget is spent."""
         settings = self._judged.settings
+        watch.check(settings)
         self._parts.mkdir()
         found = fingerprints.of(source, settings.identity, settings.batch_rows)
         rows.write(self._kept(found), self._parts, self._sorted)
@@ -191,28 +195,22 @@ class Keeper:
         name = self._judged.candidate.name
         with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
             sets = ledger.fetch_rows(self._registry, name, used, Path(scratch))
-            counts = _confusion(predictions, self._order, [*sets.values()], settings)
-        told = _plain(asdict(settings.watch))
-        return {**told, "counts": counts, "without": sorted(used)}
+            fresh = _fresh(predictions, self._order, [*sets.values()], settings)
+            count, value = watch.observed(fresh, settings, settings.watch.metric)
+        found = {"rows": count, "value": value, "without": sorted(used)}
+        return _plain(asdict(settings.watch) | found) if count else None
 
 
-def _confusion(
+def _fresh(
     predictions: Path, order: Path, used: Sequence[Path], settings: Evaluation
-) -> list[int]:
-    """Production on the rows that are in none of the sets `used`.
-
-    True negatives, false positives, false negatives, true positives.
-    """
+) -> Iterator[pa.RecordBatch]:
+    """The kept rows that are in none of the sets `used`."""
     digests, first = rows.view(order), 0
-    counts = np.zeros(4, np.int64)
-    wanted = {"label": None, "production": None}
-    for batch in data.batches(predictions, wanted, settings.batch_rows):
+    names = dict.fromkeys(pq.read_schema(predictions).names)
+    for batch in data.batches(predictions, names, settings.batch_rows):
         own = digests[first : first + batch.num_rows]
-        called = batch["production"].to_numpy() >= settings.threshold
-        cells = batch["label"].to_numpy(zero_copy_only=False) * 2 + called
-        counts += np.bincount(cells[~rows.known(own, used)], minlength=4)
+        yield batch.filter(pa.array(~rows.known(own, used)))
         first += batch.num_rows
-    return [int(count) for count in counts]
 
 
 def _plain(value: Any) -> Any:

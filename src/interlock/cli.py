@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -142,6 +142,15 @@ def _fetch(options: argparse.Namespace) -> Reply:
     return values, f"{len(files)} pinned files in place, {count} of them new"
 
 
+def _plan(options: argparse.Namespace) -> Reply:
+    with _evaluation_installed():
+        from interlock.plan import Given, plan, text, values
+    names = {each.name for each in fields(Given)}
+    given = {name: value for name, value in vars(options).items() if name in names}
+    found = plan(Path.cwd(), Given(**given | {"gates": tuple(options.gates)}))
+    return values(found), text(found)
+
+
 def _publish(options: argparse.Namespace) -> Reply:
     from interlock.publish import publish
 
@@ -163,7 +172,7 @@ def _publish(options: argparse.Namespace) -> Reply:
 
 
 def _promote(options: argparse.Namespace) -> Reply:
-    from interlock.promote import RolledBack, Unpublished, attach, promote_checkout
+    from interlock.promote import Past, Unpublished, attach, promote_checkout
     from interlock.registry.access import NoKey, NoRegistry
     from interlock.source import Dirty
 
@@ -172,7 +181,7 @@ def _promote(options: argparse.Namespace) -> Reply:
             sessions = attach(Path.cwd())
             return {"attached": sessions}, f"attached: {', '.join(sessions) or 'none'}"
         moved = promote_checkout(Path.cwd(), options.channel, options.reason)
-    except (Dirty, NoKey, NoRegistry, RolledBack, Unpublished) as refusal:
+    except (Dirty, NoKey, NoRegistry, Past, Unpublished) as refusal:
         if not options.nightly:
             raise
         why = f"expected {refusal.expected}; found {refusal.found}"
@@ -307,6 +316,38 @@ def _show(options: argparse.Namespace) -> Reply:
     return printing.version_json(version), "\n".join(lines)
 
 
+def _copy(options: argparse.Namespace) -> Reply:
+    from interlock.copy import copy
+
+    done = copy(options.source, options.destination, options.versions)
+    text = (
+        f"copied {len(done.versions)} versions, {done.evidence} pieces of evidence, "
+        f"{done.releases} releases; {done.chunks} chunks, {done.sent:,} bytes sent"
+    )
+    return asdict(done), text if done.anything else "nothing to copy: it is all there"
+
+
+def _export(options: argparse.Namespace) -> Reply:
+    from interlock.export import export
+
+    done = export(_registry(options), options.version, options.file)
+    manifest, state = done.version.manifest, "" if done.new else " already"
+    values = {"file": str(options.file), "folder": done.folder, "new": done.new}
+    text = f"{manifest.short} is in {options.file}{state}; it unpacks to {done.folder}"
+    return values | printing.version_json(done.version), text
+
+
+def _fsck(options: argparse.Namespace) -> Reply:
+    from interlock.fsck import fsck
+
+    report = fsck(_url(options))
+    if report.findings and not options.json:
+        print(*map(printing.finding_line, report.findings), sep="\n")
+    report.refuse_damage()
+    text = f"{report.keys:,} keys, {report.size:,} bytes read: the registry is whole"
+    return asdict(report), text
+
+
 def _registry(options: argparse.Namespace) -> Registry:
     from interlock.registry.access import open_registry
 
@@ -328,9 +369,22 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"%(prog)s {__version__}"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_checkout_commands, _add_registry_commands):
+    for add in (_add_checkout_commands, _add_registry_commands, _add_copy_command):
         add(commands)
     return parser
+
+
+def _add_copy_command(commands: Any) -> None:
+    text = "copy versions with their evidence and channels to another registry"
+    copy = _command_parser(commands, "copy", _copy, text)
+    copy.add_argument("source", metavar="SRC", help="the registry to copy from")
+    copy.add_argument("destination", metavar="DST", help="the registry to copy to")
+    copy.add_argument(
+        "versions",
+        metavar="NAME[@REF]",
+        nargs="*",
+        help="a model, a channel's log, or one commit; everything without it",
+    )
 
 
 def _command_parser(
@@ -350,6 +404,7 @@ def _add_checkout_commands(commands: Any) -> None:
     judge.add_argument("--data", default="", help="another data set than the project's")
     out = Path("evaluation")
     judge.add_argument("--out", type=Path, default=out, help="folder for the report")
+    _add_plan(commands)
     for name, run, text, many in (
         ("pin", _pin, "store weights or data, and pin them in interlock.lock", "+"),
         ("fetch", _fetch, "put pinned files where interlock.lock wants them", "*"),
@@ -373,12 +428,35 @@ def _add_checkout_commands(commands: Any) -> None:
     promote.add_argument(
         "--nightly",
         action="store_true",
-        help="leave alone, saying why, what is not published or was rolled back from",
+        help="leave alone, saying why, what is not published or was live before",
     )
     promote.add_argument(
         "--attach-only",
         action="store_true",
         help="attach the evidence, release nothing",
+    )
+
+
+def _add_plan(commands: Any) -> None:
+    text = "say what gates can promise, before anything runs"
+    plan = _command_parser(commands, "plan", _plan, text)
+    plan.add_argument(
+        "gates", nargs="*", metavar="GATE", help="instead of the project's gates"
+    )
+    for name, kind, metavar, meaning in (
+        ("rows", int, "N", "rows of the test set"),
+        ("uses", int, "H", "how often it is meant to be used"),
+        ("disagreement", float, "D", "share of rows where just one model is right"),
+        ("slices", int, "K", "slices of equal size, for a gate per column"),
+        ("false-alarm", float, "P", "chance of a false alarm over all uses"),
+        ("false-pass", float, "P", "chance that a model that is worse passes"),
+        ("score", float, "S", "what the model scores now, 0 to 1"),
+        ("noise", float, "SD", "standard deviation of that score from run to run"),
+        ("measured", Path, "FILE", "metrics.json of the last evaluation"),
+    ):
+        plan.add_argument(f"--{name}", type=kind, metavar=metavar, help=meaning)
+    plan.add_argument(
+        "--fresh", action="store_true", help="each use has rows of its own"
     )
 
 
@@ -408,6 +486,11 @@ def _add_registry_commands(commands: Any) -> None:
         default="error",
         help="what to do when packages differ from those it was judged with (error)",
     )
+    export = add("export", _export, "put a version, verified, into one archive")
+    export.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
+    export.add_argument(
+        "file", type=Path, metavar="FILE", help="the archive to make: FILE.tar.gz"
+    )
     verify = add("verify", _verify, "check every byte and signature of a version")
     verify.add_argument(
         "what", metavar="DIR|NAME@REF", help="a pulled folder, or a version"
@@ -432,6 +515,7 @@ def _add_registry_commands(commands: Any) -> None:
         metavar="DIR",
         help="the report of a night that may not be in the registry yet",
     )
+    add("fsck", _fsck, "read the whole registry back, and say what is not as it was")
     rollback = add("rollback", _rollback, "release again what was live before")
     rollback.add_argument("name", metavar="NAME", help="the name of the model")
     rollback.add_argument("channel", nargs="?", default="production", **_CHANNEL)

@@ -6,11 +6,12 @@ required, and its type is what pyproject.toml must hold.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -26,6 +27,12 @@ class SchemaTable:
 
     input: Mapping[str, Kind]
     output: Literal["number"] = "number"
+    classes: tuple[str, ...] = ()  # then it answers a probability of each, (n, classes)
+
+    @property
+    def answer(self) -> str:
+        """What a version's contract says of the output: a number, or the classes."""
+        return json.dumps(self.classes) if self.classes else self.output
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,20 @@ class Watch:
     """What the model in production is held against on each night's fresh rows."""
 
     floor: float  # the metric of a night is to be this or more, on average
-    metric: Literal["accuracy", "precision", "recall"] = "accuracy"
+    metric: str = "accuracy"  # one that is a share, and the better the higher
     nights: int = 365
     false_alarm: float = 0.05  # within so many nights
+
+
+@dataclass(frozen=True)
+class Score:
+    """A team's own score of each row, whose mean is the metric `score`."""
+
+    function: str  # module:function(labels, predictions, columns) -> array (n,)
+    low: float  # the least and the largest that a row can score
+    high: float
+    better: Literal["higher", "lower"] = "higher"
+    columns: tuple[str, ...] = ()  # of the data, that the function is given
 
 
 @dataclass(frozen=True)
@@ -59,14 +77,27 @@ class Evaluation:
     """What nightly-eval judges, and the two chances its verdicts keep to."""
 
     data: str  # a path or URI of Parquet or CSV, or module:function(folder) -> path
-    label: str  # the column that holds the truth: boolean, or 0 and 1
+    label: str  # the truth: 0 or 1, a class's name, a number, or a relevance
     gates: tuple[Gate, ...]
     slices: tuple[str, ...] = ()
+    task: Literal["binary", "multiclass", "regression", "ranking"] = "binary"
+    classes: tuple[str, ...] = ()  # those of the schema
+    weight: str = ""  # the column of the rows' weights; empty: all count alike
+    cluster: str = ""  # the column whose equal values mark rows that belong together
+    query: str = ""  # ranking: the column of the query that a row answers
+    top_k: int = 5  # classes, or answers of a query, that count as found
+    quantile: float = 0.5  # of quantile_loss
+    clip: Mapping[str, float] = field(default_factory=dict)  # a row's largest loss
+    score: Score | None = None
     threshold: float = 0.5  # a probability at or above it counts as a positive
     false_alarm: float = 0.05  # over the whole life of the test set
     false_pass: float = 0.05  # of passing a model worse than the tolerance
     uses: int = 365  # how often the test set is meant to be used
-    batch_rows: int = 65_536
+    batch_rows: int = 65_536  # that a model is given at a time
+    patience: float = 600.0  # seconds for a batch, before the model counts as hung
+    workers: int = 0  # batches at a time; 0: as many as this machine has cores
+    engine: Literal["local", "dask"] = "local"
+    scheduler: str = ""  # of Dask: tcp://HOST:PORT
     identity: tuple[str, ...] = ()  # columns that a row is known by; empty: all
     watch: Watch | None = None
 
@@ -159,9 +190,19 @@ def _checked(config: Config) -> Config:
     for key in ("tolerance", "latency_ms"):
         if not 0 <= getattr(config.smoke, key) < math.inf:
             raise _wrong(f".smoke.{key}", "0 or more", getattr(config.smoke, key))
-    if config.evaluation:
-        _check_evaluation(config.evaluation)
-    return config
+    if not config.evaluation:
+        return config
+    evaluation = _of_schema(config.evaluation, config.schema.classes)
+    _check_evaluation(evaluation)
+    return replace(config, evaluation=evaluation)
+
+
+def _of_schema(evaluation: Evaluation, classes: tuple[str, ...]) -> Evaluation:
+    """The settings for a model that answers with these classes, or with a number."""
+    if not classes:
+        return evaluation
+    task = "multiclass" if evaluation.task == "binary" else evaluation.task
+    return replace(evaluation, task=task, classes=classes)
 
 
 def _paths(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -179,6 +220,14 @@ def _check_evaluation(evaluation: Evaluation) -> None:
     for key in ("uses", "batch_rows"):
         if getattr(evaluation, key) < 1:
             raise _wrong(f".evaluation.{key}", "1 or more", getattr(evaluation, key))
+    if evaluation.workers < 0:
+        raise _wrong(".evaluation.workers", "0 or more", evaluation.workers)
+    if not 0 < evaluation.patience < math.inf:
+        raise _wrong(".evaluation.patience", "above 0", evaluation.patience)
+    if (evaluation.engine == "dask") != bool(evaluation.scheduler):
+        expected = "an address, where the engine is 'dask', and only there"
+        raise _wrong(".evaluation.scheduler", expected, evaluation.scheduler)
+    _check_task(evaluation)
     if len(set(evaluation.slices)) < len(evaluation.slices):
         raise _wrong(".evaluation.slices", "columns, each once", evaluation.slices)
     if not evaluation.gates:
@@ -192,6 +241,31 @@ def _check_watch(watch: Watch) -> None:
             raise _wrong(f".evaluation.watch.{key}", "between 0 and 1", found)
     if watch.nights < 1:
         raise _wrong(".evaluation.watch.nights", "1 or more", watch.nights)
+
+
+def _check_task(evaluation: Evaluation) -> None:
+    classes = evaluation.classes
+    if (evaluation.task == "multiclass") != (len(set(classes)) > 2):
+        raise _wrong(
+            ".evaluation.task",
+            "'multiclass' where schema.classes has three names or more, and only there",
+            f"{evaluation.task!r} with {len(set(classes))} classes",
+        )
+    if (evaluation.task == "ranking") != bool(evaluation.query):
+        expected = "a column, where the task is 'ranking', and only there"
+        raise _wrong(".evaluation.query", expected, evaluation.query)
+    if not 1 <= evaluation.top_k:
+        raise _wrong(".evaluation.top_k", "1 or more", evaluation.top_k)
+    if not 0 < evaluation.quantile < 1:
+        raise _wrong(".evaluation.quantile", "between 0 and 1", evaluation.quantile)
+    for name, limit in evaluation.clip.items():
+        if not 0 < limit < math.inf:
+            raise _wrong(f".evaluation.clip.{name}", "above 0", limit)
+    score = evaluation.score
+    if score and not -math.inf < score.low < score.high < math.inf:
+        raise _wrong(".evaluation.score.low", "below score.high", score.low)
+    if score and evaluation.engine == "dask":
+        raise _wrong(".evaluation.score", "left out where the engine is 'dask'", "set")
 
 
 def _wrong(where: str, expected: str, found: object) -> BadConfiguration:

@@ -5,15 +5,25 @@ untouched, and is printed by the command line as three lines. Anything that esca
 is not a `Refusal` is a bug in interlock itself.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 
 class Refusal(Exception):
     """A no with its three lines; subclasses differ only in the exit code."""
 
     exit_code = 5
+    details: Mapping[str, Any] = {}  # what --json prints besides the three lines
 
     def __init__(self, expected: str, found: str, todo: str) -> None:
         super().__init__(f"expected {expected}; found {found}")
         self.expected, self.found, self.todo = expected, found, todo
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        """So that it travels between processes with its lines."""
+        return type(self), (self.expected, self.found, self.todo)
 
     def __str__(self) -> str:
         """The three lines, each starting with its word.

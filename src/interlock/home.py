@@ -20,6 +20,8 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
+from interlock.durable import make_folders, sync_folder, write_durably
+
 
 def home() -> Path:
     """The folder of this machine's own state."""
@@ -54,10 +56,8 @@ def alone(lock: Path) -> Iterator[None]:
 
 def replace(path: Path, data: bytes) -> None:
     """Make `path` hold `data`: a reader sees the old bytes or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     private = path.with_name(f".{path.name}-{uuid4().hex}")
-    with private.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    write_durably(private, data)
     private.replace(path)
+    sync_folder(path.parent)

@@ -3,7 +3,8 @@
 A team names two functions in `[tool.interlock]`:
 
 * `load(folder: Path) -> object`: the model, from the folder of a version;
-* `predict(model, batch) -> array`: one finite number for each row of the batch.
+* `predict(model, batch) -> array`: one finite number for each row of the batch, or,
+  where the schema has classes, one for each row and class.
 
 A batch maps column names to arrays of one length. The columns and their types are the
 schema's: `number` (float64, NaN means missing), `integer` (int64), `boolean` (bool) and
@@ -15,7 +16,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.machinery import FileFinder, SourceFileLoader
 from pathlib import Path
@@ -44,6 +45,11 @@ class Schema:
 
     input: Mapping[str, str]
     output: str = "number"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the answer for a row: (), or (classes,) where `output` lists them."""
+        return () if self.output == "number" else (len(json.loads(self.output)),)
 
     def batch(self, columns: Mapping[str, Any], first: int = 0) -> dict[str, Array]:
         """The schema's columns as arrays of its types, all of one length.
@@ -128,7 +134,7 @@ class Model:
     call: Callable[[Any, Batch], Any]
 
     def predict(self, columns: Mapping[str, Any], first: int = 0) -> Array:
-        """One finite float64 for each row, shape (n,).
+        """One finite float64 for each row, shape (n,), or (n, classes).
 
         Raises CheckBroken, naming the row (the first is number `first`) where there is
         one, when the model raises, or answers with another shape, another length or a
@@ -140,7 +146,7 @@ class Model:
             answer = self.call(self.loaded, batch)
         except (Exception, SystemExit) as error:
             raise self._raised(batch, rows, first, error) from error
-        return _checked(answer, rows, first)
+        return _checked(answer, (rows, *self.schema.shape), first)
 
     def _raised(
         self, batch: Batch, rows: int, first: int, error: BaseException
@@ -171,7 +177,10 @@ class Model:
         return False
 
 
-def _checked(answer: Any, rows: int, first: int) -> Array:
+def _checked(answer: Any, shape: tuple[int, ...], first: int) -> Array:
+    rows, each = shape[0], "one number for each row"
+    if len(shape) == 2:
+        each += " and class"
     try:
         if np.asarray(answer).dtype.kind not in "fiubO":
             raise TypeError(f"values of type {np.asarray(answer).dtype}")
@@ -180,13 +189,13 @@ def _checked(answer: Any, rows: int, first: int) -> Array:
         raise CheckBroken(
             f"predict to return {rows} numbers", str(error), "return a float array"
         ) from None
-    if array.shape != (rows,):
+    if array.shape != shape:
         raise CheckBroken(
-            f"predict to return shape ({rows},): one number for each row",
+            f"predict to return shape {shape}: {each}",
             f"shape {array.shape}",
-            _shape_advice(array, rows, first),
+            _shape_advice(array, shape, first),
         )
-    bad = np.flatnonzero(~np.isfinite(array))
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
     if bad.size:
         raise CheckBroken(
             "predict to return finite numbers",
@@ -196,11 +205,14 @@ def _checked(answer: Any, rows: int, first: int) -> Array:
     return array
 
 
-def _shape_advice(array: Array, rows: int, first: int) -> str:
-    if array.ndim == 2 and len(array) == rows:
+def _shape_advice(array: Array, shape: tuple[int, ...], first: int) -> str:
+    rows = shape[0]
+    if array.ndim == 2 and len(array) == rows and len(shape) == 1:
         return "return one column, for example probabilities[:, 1]"
-    if array.ndim == 1 and len(array) < rows:
+    if array.ndim == len(shape) and len(array) < rows:
         return f"return one for each: row {first + len(array)} is the first without"
+    if len(shape) == 2:
+        return "return a column for each of schema.classes, in their order"
     return "return exactly one number for each row"
 
 
@@ -296,8 +308,10 @@ def _refuse_strangers(folder: Path) -> None:
             )
 
 
-def golden_examples(path: Path) -> tuple[dict[str, list[Any]], Sequence[float]]:
+def golden_examples(path: Path) -> tuple[dict[str, list[Any]], list[Any]]:
     """The golden inputs as columns, and the outputs expected of them.
+
+    An output is a number, or a list of them where the model answers with classes.
 
     Raises BadConfiguration for a file of another form.
     """
@@ -305,7 +319,8 @@ def golden_examples(path: Path) -> tuple[dict[str, list[Any]], Sequence[float]]:
         examples = json.loads(path.read_text("utf-8"))["examples"]
         names = examples[0]["input"]
         columns = {name: [e["input"][name] for e in examples] for name in names}
-        return columns, [float(e["output"]) for e in examples]
+        outputs = [e["output"] for e in examples]
+        return columns, np.asarray(outputs, np.float64).tolist()
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BadConfiguration(
             'golden examples as {"examples": [{"input": {...}, "output": 0.5}, ...]}',

@@ -36,12 +36,17 @@ def compare_packages(evidence: Iterable[Evidence], packages: Packages) -> None:
 
 def differences(judged: Mapping[str, str]) -> list[str]:
     """Where packages here differ from `judged`: "pandas 1.5.3 there, 2.0.1 here"."""
-    here = {_normal(d.name): d.version for d in metadata.distributions()}
+    here = installed()
     return [
         f"{name} {version} there, {here.get(_normal(name), 'not installed')} here"
         for name, version in sorted(judged.items())
         if here.get(_normal(name)) != version
     ]
+
+
+def installed() -> dict[str, str]:
+    """Each package of this Python, by its normal name, and its version."""
+    return {_normal(d.name): d.version for d in metadata.distributions()}
 
 
 def _normal(name: str) -> str:

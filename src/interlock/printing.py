@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from interlock.errors import Refusal
 
 if TYPE_CHECKING:
+    from interlock.fsck import Finding
     from interlock.registry.channels import Release
     from interlock.registry.resolve import Version
 
@@ -20,7 +21,8 @@ def print_refusal(refusal: Refusal, as_json: bool) -> None:
     """The refusal on standard error, in 80 columns; as JSON on standard output too."""
     if as_json:
         lines = {k: getattr(refusal, k) for k in ("expected", "found", "todo")}
-        print(json.dumps({"refused": lines, "exit_code": refusal.exit_code}, indent=2))
+        values = {"refused": lines, "exit_code": refusal.exit_code, **refusal.details}
+        print(json.dumps(values, indent=2))
     wrapper = textwrap.TextWrapper(80, break_on_hyphens=False)
     wrapper.subsequent_indent = " " * 10
     for line in str(refusal).splitlines():
@@ -71,6 +73,11 @@ def night(record: dict[str, Any]) -> str:
         f"{record['judged'][:10]}  {record['production']}  {record['rows']:>9,} rows"
         f"  {100 * record['value']:>5.1f} %  alarm below {band}{mark}"
     )
+
+
+def finding_line(finding: Finding) -> str:
+    """What fsck found, for people; the key can be copied."""
+    return f"{finding.code:<13}{shown(finding.key)}: {shown(finding.found)}"
 
 
 def shown(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 
 class Bar(Protocol):
@@ -20,11 +20,20 @@ class _Unseen:
 
 def in_bytes(size: int, what: str) -> AbstractContextManager[Bar]:
     """A bar with rate and time left, shown after a second and on a terminal only."""
+    return _bar(total=size, desc=what, unit="B")
+
+
+def in_rows(rows: int | None) -> AbstractContextManager[Bar]:
+    """A bar with rows a second and, where their number is known, the time left."""
+    return _bar(total=rows, desc="predict", unit=" rows")
+
+
+def _bar(**words: Any) -> AbstractContextManager[Bar]:
     if not sys.stderr.isatty():
         return nullcontext(cast(Bar, _Unseen))  # importing tqdm takes its time, too
     from tqdm import tqdm
 
     return cast(
         AbstractContextManager[Bar],
-        tqdm(total=size, desc=what, unit="B", unit_scale=True, delay=1),
+        tqdm(unit_scale=True, delay=1, **words),
     )

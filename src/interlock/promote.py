@@ -5,7 +5,8 @@ Rules:
 * a version is released to a channel only on evidence that the channel demands, the
   newest of each session being the one that counts;
 * what is live already is not released again;
-* a version that was rolled back from does not come back by itself.
+* a version that was live before does not come back by itself, whether it was rolled
+  back from or something newer was released.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Unpublished(BadConfiguration):
     """A commit that has no version: a night leaves it alone."""
 
 
-class RolledBack(Conflict):
-    """A version that a person went back from: a night leaves it alone."""
+class Past(Conflict):
+    """A version that something was released after: a night leaves it alone."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def promote(
 
     `local` is evidence that is not in the registry yet: it is attached to the version
     first, whatever it says. Raises EvidenceRefused when the evidence is not what the
-    channel demands, and Conflict when the version was rolled back from and no reason
-    is given for its return.
+    channel demands, and Conflict when the version was live before and no reason is
+    given for its return.
     """
     sessions = registry.trust.demands(channel)
     keyed = _attach(registry, manifest, local, key)
@@ -80,7 +81,7 @@ def promote(
     accepted = require(counted, demand(registry, sessions, manifest))
     _refuse_incompatible(registry, manifest)
     if not reason:
-        _refuse_rolled_back(registry, manifest, channel)
+        _refuse_past(registry, manifest, channel)
     keys = [where for where, each in keyed.items() if each in accepted]
     why = reason or f"{', '.join(sessions)} passed"
     draft = _draft(registry, manifest, channel, keys, why)
@@ -114,7 +115,7 @@ def promote_checkout(folder: Path, channel: str, reason: str) -> Moved:
     """Release the published version of a checkout's commit, on its evidence.
 
     Raises Dirty, NoRegistry, NoKey and Unpublished where there is nothing to promote,
-    and RolledBack for a version that a person went back from.
+    and Past for a version that something was released after.
     """
     registry, manifest, local, key = _of_checkout(folder)
     return promote(registry, manifest, channel, local, key, reason)
@@ -196,14 +197,14 @@ def _attach(
     }
 
 
-def _refuse_rolled_back(registry: Registry, manifest: Manifest, channel: str) -> None:
+def _refuse_past(registry: Registry, manifest: Manifest, channel: str) -> None:
+    """Refuse what was live before: a job that runs again must not undo the newer."""
     releases = [*log(registry, manifest.name, channel)]
-    was_live = any(release.address == manifest.address for release in releases)
-    if was_live and manifest.address not in [r.address for r in standing(releases)]:
+    if any(release.address == manifest.address for release in releases):
         last = releases[-1]
-        raise RolledBack(
-            f"a version that was not rolled back from in {channel}",
-            f"{last.actor} went back to {last.commit[:12]}: {last.reason}",
+        raise Past(
+            f"a version that was not live in {channel} before",
+            f"{last.actor} released {last.commit[:12]} after it: {last.reason}",
             "publish a new commit, or say why it may return: --reason '...'",
         )
 
@@ -225,11 +226,14 @@ def rollback(
 ) -> Release:
     """Release again what was live before, or the version `to` if it was ever live.
 
-    Raises BadConfiguration where there is nothing to go back to.
+    Where `to` is live already, that is the release: a rollback to a commit may be run
+    again after a crash. Raises BadConfiguration where there is nothing to go back to.
     """
     last = live(registry, name, channel)
     releases = [*log(registry, name, channel)]
     target = _target([r for r in releases if r.sequence <= last[0].sequence], to)
+    if target == last[0]:
+        return target
     manifest = registry.version(name, target.commit)
     if manifest.address != target.address:
         raise VerificationFailed(
@@ -244,7 +248,9 @@ def _target(releases: Sequence[Release], to: str) -> Release:
     current = releases[-1]
     earlier = standing(releases)[:-1]
     matches = [r for r in (releases if to else earlier) if r.commit.startswith(to)]
-    matches = [release for release in matches if release.address != current.address]
+    others = [release for release in matches if release.address != current.address]
+    if matches and not others:
+        return current
     if not matches:
         wanted = f"commit {to}" if to else "an earlier version"
         raise BadConfiguration(
@@ -252,4 +258,4 @@ def _target(releases: Sequence[Release], to: str) -> Release:
             "none",
             f"look at the channel with: interlock log {current.name}",
         )
-    return matches[-1]
+    return others[-1]

@@ -18,6 +18,7 @@ from pathlib import Path
 from interlock.artifact.chunks import check, describe
 from interlock.artifact.manifest import RESERVED, File, Manifest
 from interlock.attest.trust import TrustRoot
+from interlock.durable import sync_folder
 from interlock.errors import Conflict, VerificationFailed
 from interlock.home import alone, note, registry_url, replace
 from interlock.model import Model, load_folder
@@ -26,7 +27,7 @@ from interlock.parallel import in_order
 from interlock.progress import in_bytes
 from interlock.registry.access import known_trust, open_registry
 from interlock.registry.channels import Release
-from interlock.registry.folder import Folder, sync_folder
+from interlock.registry.folder import Folder
 from interlock.registry.records import Registry
 from interlock.registry.resolve import Version, resolve
 from interlock.registry.transfer import Place, fetch, places
@@ -127,6 +128,7 @@ def _write_version(
     if place.is_symlink() or place.exists():  # but hurt: it makes way
         place.rename(place.with_name(f"{place.name}.hurt{_NEW}"))
     private.rename(place)
+    sync_folder(place.parent)  # before a link leads to it
 
 
 def _keep_only(private: Path, manifest: Manifest) -> None:
@@ -179,18 +181,21 @@ def _beside(target: Path, ending: str) -> Iterator[Path]:
 
 
 def _switch(target: Path, place: Path) -> None:
-    """Point `target` at `place` in one step; keep the one before, drop older ones."""
+    """Point `target` at `place` in one step; keep the one before, drop older ones.
+
+    Those are dropped first: whoever comes after a crash still knows which they are.
+    """
     before = os.readlink(target) if target.is_symlink() else ""
     if before == place.name:
         return
+    for old in _beside(target, "-" + "[0-9a-f]" * 12):
+        if old.name not in (before, place.name):
+            shutil.rmtree(old, ignore_errors=True)
     link = target.with_name(f".{target.name}.link")
     link.unlink(missing_ok=True)
     link.symlink_to(place.name)
     link.replace(target)
     sync_folder(target.parent)
-    for old in _beside(target, "-" + "[0-9a-f]" * 12):
-        if old.name not in (before, place.name):
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:

@@ -19,6 +19,7 @@ from interlock.attest.evidence import EVALUATION, Evidence, newest
 from interlock.errors import EvidenceRefused, VerificationFailed
 from interlock.evaluation import gates
 from interlock.evaluation.gates import State
+from interlock.evaluation.latency import ASKED, Ratios
 from interlock.evaluation.run import recount
 from interlock.registry.files import find
 from interlock.registry.records import Registry
@@ -90,9 +91,9 @@ def _derived(
     predictions: Path, metrics: Mapping[str, Any]
 ) -> tuple[dict[str, object], Again]:
     settings = configuration.recorded(metrics["settings"])
-    conditions = [gates.parse(gate, settings.slices) for gate in settings.gates]
+    conditions = [gates.parse(gate, settings) for gate in settings.gates]
     counts = recount(predictions, settings)
-    verdicts = gates.judge(conditions, counts, settings)
+    verdicts = gates.judge(conditions, counts, settings, _measured(metrics))
     state = gates.overall(verdicts)
     said = _facts(
         counts.whole.rows,
@@ -102,6 +103,12 @@ def _derived(
     )
     sentences = tuple(verdict.sentence for verdict in verdicts)
     return said, Again(state, counts.whole.rows, sentences)
+
+
+def _measured(metrics: Mapping[str, Any]) -> dict[str, Ratios]:
+    """The latency, which is not told by predictions: its ratios are kept as well."""
+    found = metrics["latency"]
+    return {ASKED: Ratios(tuple(found["ratios"]))} if found else {}
 
 
 def _said(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, object]:

@@ -8,38 +8,38 @@ take what callers of the version in production pass.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, NoReturn
+from typing import Any
+
+import numpy as np
 
 from interlock import config as configuration
 from interlock.artifact.manifest import Manifest, refuse_incompatible
 from interlock.artifact.pack import copy_out, pack
 from interlock.canonical import canonical
-from interlock.errors import BadConfiguration, CheckBroken, Refusal, Rejected
+from interlock.child import Child, Ended
+from interlock.errors import BadConfiguration, CheckBroken, Rejected
 from interlock.home import registry_url
-from interlock.model import golden_examples, load_folder
+from interlock.model import golden_examples
 from interlock.pins import place_artifact
 from interlock.registry.access import NoRegistry, open_registry
 from interlock.registry.channels import head
 from interlock.source import inspect
 
 _ROUNDS = 30  # calls that the latency is the median of
+_PATIENCE = 600.0  # seconds for one of them
 
 
 @dataclass(frozen=True)
 class Answer:
     """What the unpacked model did: an output for each example, and how fast."""
 
-    outputs: Sequence[float]
+    outputs: Sequence[Any]  # numbers, or lists of one for each class
     milliseconds: float  # median of a call with all golden examples
 
 
@@ -88,48 +88,47 @@ def smoke(folder: Path) -> Smoked:
 
 def _ask(unpacked: Path, manifest: Manifest) -> Answer:
     """Load and ask the model in a fresh Python, outside the checkout."""
-    request = json.dumps({**manifest.contract, "golden": manifest.golden})
-    run = subprocess.run(
-        (sys.executable, "-I", "-m", "interlock.smoke", str(unpacked), request),
-        cwd=unpacked.parent,
-        env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    try:
-        reply = json.loads(run.stdout.splitlines()[-1])
-        refused = _REFUSALS[reply["refused"]] if "refused" in reply else None
-        return _refuse(refused, reply["lines"]) if refused else Answer(**reply)
-    except (LookupError, ValueError, TypeError):
-        last = (run.stderr.strip() or "nothing").splitlines()[-1]
-        raise CheckBroken(
-            "the unpacked model to answer",
-            f"its process ended with exit code {run.returncode}: {last}",
-            "load the model in the serve virtualenv by hand to see more",
-        ) from None
-
-
-def _refuse(kind: type[Refusal], lines: Sequence[str]) -> NoReturn:
-    raise kind(*lines)
-
-
-_REFUSALS = {kind.__name__: kind for kind in (BadConfiguration, CheckBroken)}
+    columns, _ = golden_examples(unpacked / manifest.golden)
+    with closing(Child(unpacked, manifest.contract, _PATIENCE)) as child:
+        try:
+            outputs = child.ask(columns).numbers.tolist()
+            times = [1000 * child.ask(columns).seconds for _ in range(_ROUNDS)]
+        except Ended as end:
+            raise CheckBroken(
+                "the unpacked model to answer",
+                f"its process {end}",
+                "read its error output above; load it by hand to see more",
+            ) from None
+    return Answer(outputs, median(times))
 
 
 def _compare(
-    outputs: Sequence[float], expected: Sequence[float], tolerance: float
+    outputs: Sequence[Any], expected: Sequence[Any], tolerance: float
 ) -> float:
-    errors = [abs(a - b) for a, b in zip(outputs, expected, strict=True)]
-    worst = max(range(len(errors)), key=errors.__getitem__)
+    """The largest error; an output is a number, or one for each class."""
+    if np.shape(outputs) != np.shape(expected):
+        raise BadConfiguration(
+            f"golden outputs of shape {np.shape(outputs)}, as the model answers",
+            f"shape {np.shape(expected)}",
+            "write the golden examples anew, for review",
+        )
+    apart = np.abs(np.subtract(outputs, expected)).reshape(len(expected), -1)
+    errors = apart.max(axis=1)
+    worst = int(errors.argmax())
     if not errors[worst] <= tolerance:
-        off = sum(not error <= tolerance for error in errors)
+        off = int((~(errors <= tolerance)).sum())
         raise Rejected(
-            f"golden example {worst} to give {expected[worst]:g} within {tolerance:g}",
-            f"{outputs[worst]:g}; {off} of {len(errors)} are off",
+            f"golden example {worst} to give {_short(expected[worst])} "
+            f"within {tolerance:g}",
+            f"{_short(outputs[worst])}; {off} of {len(errors)} are off",
             "if the change is meant, write the golden examples anew, for review",
         )
-    return errors[worst]
+    return float(errors[worst])
+
+
+def _short(output: float | Sequence[float]) -> str:
+    numbers = [output] if isinstance(output, float) else output
+    return ", ".join(f"{each:g}" for each in numbers)
 
 
 def _check_latency(found: float, budget: float) -> None:
@@ -161,29 +160,3 @@ def report(found: Smoked) -> bytes:
         k: repr(v) if isinstance(v, float) else v for k, v in asdict(found).items()
     }
     return canonical(values) + b"\n"
-
-
-def _answer(unpacked: Path, request: Mapping[str, Any]) -> Answer:
-    """In the fresh Python: load, answer the golden examples, and time it."""
-    columns, _ = golden_examples(unpacked / request["golden"])
-    model = load_folder(unpacked, request)
-    outputs = model.predict(columns)
-    times = []
-    for _ in range(_ROUNDS):
-        start = time.perf_counter()
-        model.predict(columns)
-        times.append(1000 * (time.perf_counter() - start))
-    return Answer([float(each) for each in outputs], median(times))
-
-
-def _main(folder: str, request: str) -> None:
-    try:
-        reply = asdict(_answer(Path(folder), json.loads(request)))
-    except (BadConfiguration, CheckBroken) as error:
-        lines = (error.expected, error.found, error.todo)
-        reply = {"refused": type(error).__name__, "lines": lines}
-    print("\n" + json.dumps(reply))
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib  # type: ignore[import-not-found]  # not in lint
+import joblib
 import numpy as np
 import pytest
 from hypothesis import example, given

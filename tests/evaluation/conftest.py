@@ -84,8 +84,8 @@ def flips(rows: int, share: float, seed: int = 1) -> dict[str, Any]:
     chance = np.random.default_rng(seed)
     label = chance.random(rows) < 0.4
     right = chance.random(rows) < share
-    x = np.where(label == right, 0.9, 0.1)
     group = chance.choice(["a", "b"], rows)
+    x = np.where(label == right, 0.9, 0.1) + 0.01 * chance.random(rows)
     return {"x": x, "label": label, "group": group}
 
 

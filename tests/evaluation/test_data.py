@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interlock.errors import BadConfiguration, CheckBroken
 from interlock.evaluation import data
@@ -139,6 +141,37 @@ def test_nulls_reach_the_model_as_none_or_nan() -> None:
     assert np.isnan(found["f"][1])
     assert found["i"].tolist() == [1, None]
     assert found["s"].tolist() == ["a", None]
+
+
+@given(
+    st.lists(st.sampled_from([None, "", "a", "b", "\0"]), min_size=1),
+    st.integers(0, 3),
+)
+def test_text_is_the_same_however_it_was_stored(
+    values: list[str | None], skipped: int
+) -> None:
+    """A dictionary that holds more, or in another order, leaves no trace."""
+    plain = pa.array(values, pa.string())
+    stored = pa.array([*"bax"[:skipped], *values]).dictionary_encode()[skipped:]
+    one, other = data.text(plain), data.text(stored)
+    assert one.to_pylist() == other.to_pylist() == values
+    assert one.dictionary.equals(other.dictionary)
+    assert one.type == other.type == data.TEXT
+
+
+def test_other_types_become_text() -> None:
+    """As Arrow writes them."""
+    assert data.text(pa.array([10, None, 9])).to_pylist() == ["10", None, "9"]
+    assert data.text(pa.array([True, False])).to_pylist() == ["true", "false"]
+    assert data.text(pa.array([1.0, 0.5])).to_pylist() == ["1", "0.5"]
+
+
+def test_csv_is_read_for_candidate_and_production() -> None:
+    """The narrower type serves both; text and a number cannot be one column."""
+    read = data.narrowest([{"a": "number", "b": "string"}, {"a": "integer"}])
+    assert read == {"a": pa.int64(), "b": pa.string()}
+    with pytest.raises(CheckBroken, match="'a' for candidate and production"):
+        data.narrowest([{"a": "number"}, {"a": "string"}])
 
 
 def test_a_path_is_relative_to_the_root(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from interlock.errors import BadConfiguration
 from interlock.evaluation import gates
 from interlock.evaluation.gates import Condition, State, Verdict
 from interlock.evaluation.intervals import Difference, Proportion, Sample
-from interlock.evaluation.metrics import WHOLE, Counts, Scores, Table
+from interlock.evaluation.counts import WHOLE, Counts
+from interlock.evaluation.metrics import Group
+from interlock.evaluation.tables import Table
 
 SLICES = ("carrier", "dep-hour", "the month")
-NOTHING = Scores(np.zeros((2, 1000), np.int64), 0.0, 0.0)
+SETTINGS = Evaluation("", "", (), uses=1, slices=SLICES)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,7 @@ def test_a_gate_says_what_it_says(
     text: str, expected: tuple[str, float, bool, str]
 ) -> None:
     """Spaces are free; a slice column may have any name."""
-    found = gates.parse(Gate(text, "warn"), SLICES)
+    found = gates.parse(Gate(text, "warn"), SETTINGS)
     assert found == Condition(text, *expected, on_unknown="warn")
 
 
@@ -54,9 +56,16 @@ def test_a_gate_says_what_it_says(
     ("text", "caret", "expected"),
     [
         ("", 0, "a metric"),
-        ("acuracy >= 0.8", 0, "a metric: accuracy, precision, recall"),
+        ("acuracy >= 0.8", 0, "a metric: accuracy, balanced_accuracy, precision"),
         ("accuracy_x >= 0.8", 0, "a metric"),
-        ("log_loss <= 0.8", 0, "a metric"),
+        ("log_loss >= 0.8", 9, "'<=', for log_loss is better when it is lower"),
+        ("calibration_error <= 0.1", 0, "cannot, for noise alone makes it larger"),
+        ("pr_auc >= 0.5", 0, "gate roc_auc"),
+        ("roc_auc >= 0.5 per carrier", 19, "counted on the whole only"),
+        ("latency.ratio >= 1.1", 14, "'<='"),
+        ("latency.ratio <= fast", 17, "a number"),
+        ("latency.ratio <= 1.1 per carrier", 21, "to end here"),
+        ("latency <= 1.1", 0, "a metric"),
         ("accuracy <= 0.8", 9, "is better when it is higher"),
         ("accuracy == 0.8", 9, "'>='"),
         ("accuracy > 0.8", 9, "'>='"),
@@ -75,7 +84,8 @@ def test_a_gate_says_what_it_says(
         ("accuracy >= production.recall", 23, "same metric"),
         ("accuracy >= production.accuracy - ", 34, "a number"),
         ("accuracy >= production.accuracy * 2", 32, "to end here"),
-        ("recall >= production.recall", 21, "recall has no paired test yet"),
+        ("recall >= production.precision", 21, "recall, for both sides"),
+        ("log_loss <= production.log_loss + -1", 34, "a number"),
         ("accuracy >= __import__('os')", 12, "a number"),
     ],
 )
@@ -84,7 +94,7 @@ def test_anything_else_is_refused_at_its_place(
 ) -> None:
     """The caret stands below the first character that does not fit."""
     with pytest.raises(BadConfiguration) as refusal:
-        gates.parse(Gate(text), SLICES)
+        gates.parse(Gate(text), SETTINGS)
     lines = str(refusal.value).splitlines()
     assert expected in lines[0]
     assert lines[1] == f"found:    {text}"
@@ -94,7 +104,7 @@ def test_anything_else_is_refused_at_its_place(
 def test_without_slices_no_gate_is_per_slice() -> None:
     """And the refusal says why."""
     with pytest.raises(BadConfiguration, match="there are none"):
-        gates.parse(Gate("accuracy >= 0.8 per carrier"), ())
+        gates.parse(Gate("accuracy >= 0.8 per carrier"), replace(SETTINGS, slices=()))
 
 
 def counted(
@@ -105,20 +115,23 @@ def counted(
     slices: Mapping[str, Table] | None = None,
 ) -> Counts:
     """Counts where both models are right, both wrong, or one of them is."""
-    whole = Table((right, better, worse, wrong, 0, 0, 0, 0))
     tables = {("carrier", value): table for value, table in (slices or {}).items()}
-    return Counts({WHOLE: whole, **tables}, NOTHING, NOTHING)
+    groups = {WHOLE: table(right, wrong, better, worse), **tables}
+    return Counts(
+        {key: Group(each.rows, True, table=each) for key, each in groups.items()}
+    )
 
 
-def table(right: int, wrong: int) -> Table:
-    """A slice where both models have these right and wrong."""
-    return Table((right, 0, 0, wrong, 0, 0, 0, 0))
+def table(right: int, wrong: int, better: int = 0, worse: int = 0) -> Table:
+    """Rows of label 0 where both models are right, both wrong, or one of them is."""
+    cells = enumerate((right, better, worse, wrong))
+    return Table(2, {code: (rows,) * 3 for code, rows in cells if rows})
 
 
 def judged(counts: Counts, *texts: str, **others: Any) -> tuple[Verdict, ...]:
     """The verdicts of some gates."""
-    settings = replace(Evaluation("", "", (), uses=1), **others)
-    conditions = [gates.parse(Gate(text), ("carrier",)) for text in texts]
+    settings = replace(SETTINGS, **others)
+    conditions = [gates.parse(Gate(text), settings) for text in texts]
     return gates.judge(conditions, counts, settings)
 
 
@@ -228,7 +241,9 @@ def test_a_gate_per_slice_asks_every_slice(
     (verdict,) = judged(counted(1, 0, slices=slices), "accuracy >= 0.9 per carrier")
     assert verdict.state == state
     assert says in verdict.sentence
-    assert [finding.slice for finding in verdict.findings] == sorted(slices)
+    harms = [finding.harm for finding in verdict.findings]
+    assert harms == sorted(harms)
+    assert {finding.slice for finding in verdict.findings} == set(slices)
 
 
 def test_a_small_slice_asks_for_rows_of_the_whole() -> None:
@@ -253,7 +268,8 @@ def test_hostile_slice_values_stay_on_one_short_line() -> None:
 
 def test_without_production_a_paired_gate_is_not_judged() -> None:
     """It neither passes nor fails, and says why."""
-    counts = replace(counted(90, 10), production=None)
+    whole = replace(counted(90, 10).whole, paired=False)
+    counts = Counts({WHOLE: whole})
     found = judged(counts, "accuracy >= production.accuracy", "accuracy >= 0.5")
     assert [verdict.state for verdict in found] == ["NO_PRODUCTION", "PASS"]
     assert "this is the first" in found[0].sentence

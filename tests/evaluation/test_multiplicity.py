@@ -3,7 +3,7 @@
 from math import pi
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -33,6 +33,7 @@ def test_benjamini_hochberg_is_scipys(p_values: list[float]) -> None:
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=12), st.floats(0.001, 0.5))
+@example([5e-324, 0.0], 0.5)
 def test_e_bh_rejects_the_largest(e_values: list[float], alpha: float) -> None:
     """Those above S / (alpha i), for the largest i with i of them there."""
     count = len(e_values)

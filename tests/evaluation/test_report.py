@@ -10,7 +10,8 @@ import pytest
 
 from interlock.config import Evaluation, Gate
 from interlock.evaluation import gates, record, report
-from interlock.evaluation.metrics import Counts, fold
+from interlock.evaluation.batch import Batch
+from interlock.evaluation.counts import Counts, fold, plan
 
 EVIL = (
     "<script>alert(1)</script>",
@@ -29,11 +30,13 @@ def judged(production: bool = True, column: str = "group") -> tuple[Any, Counts]
     scores = np.clip(0.5 * labels + 0.6 * chance.random(3000), 0, 1)
     other = np.clip(scores + chance.normal(0, 0.05, 3000), 0, 1)
     slices = {column: pa.array(chance.choice(EVIL, 3000))}
-    counts = fold(labels, scores, other if production else None, slices, 0.5)
+    given: dict[Any, Any] = {"candidate": scores}
+    given |= {"production": other} if production else {}
     expects = "accuracy >= 0.8", f"accuracy >= 0.5 per {column}"
     gate = tuple(map(Gate, (*expects, "accuracy >= production.accuracy - 0.05")))
-    settings = Evaluation("<b>data</b>", "label", gate, (column,))
-    conditions = [gates.parse(each, (column,)) for each in gate]
+    settings = Evaluation("<b>data</b>", "label", gate, slices=(column,))
+    counts = fold(Batch(labels, given, slices), plan(settings))
+    conditions = [gates.parse(each, settings) for each in gate]
     verdicts = gates.judge(conditions, counts, settings)
     facts = record.Facts("<i>@1", "<u>@0" if production else None, "d" * 64)
     return record.metrics(facts, counts, verdicts, settings, "p" * 64, 1.0), counts
@@ -138,8 +141,9 @@ def test_the_numbers_are_the_records(paired: bool) -> None:
         assert re.sub(r"\s+", " ", gate["sentence"]) in words
     roles = ("candidate", "production") if paired else ("candidate",)
     for role in roles:
-        for name, _ in report.ROWS:
-            assert report.score(metrics["whole"][role][name]) in words
+        for each in metrics["metrics"]:
+            number = metrics["whole"][role][each["name"]]
+            assert report.score(number, each["share"]) in words
     for each in metrics["slices"]:
         if paired:
             assert report.span(each["pair"], "+") in words

@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as oracle
 
+from interlock.config import Evaluation, Score
 from interlock.errors import BadConfiguration, CheckBroken
 from interlock.evaluation import files, gates, record
 from interlock.evaluation.run import FILES, Outcome, evaluate, recount
 from tests.evaluation.conftest import Settings, Toy, Write
 
 Rows = Callable[..., dict[str, Any]]
-WORSE = "return np.where(np.arange(len(batch['x'])) % 3, batch['x'], 1 - batch['x'])"
+WORSE = "return np.where(batch['x'] * 1e5 % 3 > 1, batch['x'], 1 - batch['x'])"
 PAIRED = "accuracy >= production.accuracy - 0.01"
 
 
@@ -195,3 +196,140 @@ def test_data_that_changes_meanwhile_breaks_the_check(
     with pytest.raises(CheckBroken, match="stay the same"):
         evaluate(toy(grown), None, chosen, tmp_path, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def ended(
+    tmp_path: Path, version: Any, chosen: Evaluation, production: Any = None
+) -> tuple[Outcome, dict[str, Any], Any]:
+    """An evaluation, its record and its kept rows; derived again, it is the same."""
+    outcome = evaluate(version, production, chosen, tmp_path, tmp_path / "out")
+    path = outcome.paths["predictions.parquet"]
+    conditions = [verdict.condition for verdict in outcome.verdicts]
+    again = gates.judge(conditions, recount(path, chosen), chosen)
+    assert [v.sentence for v in again] == list(outcome.sentences)
+    page = outcome.paths["report.html"].read_text()
+    for sentence in outcome.sentences:
+        assert sentence.split(" (95")[0].replace(" %", "\N{NO-BREAK SPACE}%") in page
+    assert "no plot for a" in page or chosen.task == "binary"
+    return outcome, metrics(outcome), pq.read_table(path)
+
+
+def test_a_model_of_three_classes_is_judged(
+    tmp_path: Path, toy: Toy, settings: Settings, write: Write
+) -> None:
+    """By name of the class, from a probability of each; a wrong name is refused."""
+    chance = np.random.default_rng(8)
+    x = chance.choice([-1.0, 0.0, 1.0], 1500)
+    names = np.array(["bad", "fair", "good"])
+    label = np.where(chance.random(1500) < 0.9, x, -x).astype(int)
+    write({"x": x, "label": names[label + 1], "group": ["a", "b"] * 750})
+    kinds = "np.stack([batch['x'] == k for k in (-1, 0, 1)], 1)"
+    version = toy(f"return 0.05 + 0.85 * {kinds}")
+    contract = {**version.contract, "output": '["bad", "fair", "good"]'}
+    chosen = settings(
+        "accuracy >= 0.85",
+        "recall[good] >= production.recall[good] - 0.1 per group",
+        "log_loss <= 0.6",
+        task="multiclass",
+        classes=("bad", "fair", "good"),
+    )
+    judge = replace(version, contract=contract)
+    outcome, found, rows = ended(tmp_path, judge, chosen, judge)
+    assert outcome.state == "PASS", outcome.sentences
+    assert rows["candidate"][0].as_py() == pytest.approx(
+        0.05 + 0.85 * (x[0] == [-1, 0, 1])
+    )
+    given_ = np.array(rows["candidate"].to_pylist())
+    expected = oracle.f1_score(label + 1, given_.argmax(axis=1), average="macro")
+    assert found["whole"]["candidate"]["macro_f1"]["value"] == pytest.approx(expected)
+    others = ("bad", "fair", "best")
+    wrong = replace(chosen, classes=others, gates=chosen.gates[:1])
+    with pytest.raises(CheckBroken, match="'good' at row"):
+        evaluate(judge, None, wrong, tmp_path, tmp_path / "other")
+    with pytest.raises(CheckBroken, match=r"toy@1: shape \(400, 3\)"):
+        evaluate(version, None, chosen, tmp_path, tmp_path / "other")
+
+
+def test_a_regression_with_weights_and_clusters_is_judged(
+    tmp_path: Path, toy: Toy, settings: Settings, write: Write
+) -> None:
+    """The weight of 0 is named by its row; the interval is that of the clusters."""
+    chance = np.random.default_rng(9)
+    user = np.repeat(np.arange(300), 5)
+    x = chance.normal(size=1500)
+    label = x + chance.normal(size=300)[user] + 0.1 * chance.normal(size=1500)
+    rows: dict[str, Any] = {"x": x, "label": label, "group": ["a"] * 1500}
+    write({**rows, "user": user, "w": [1.0, 2.0] * 750})
+    chosen = settings("mae <= 1.2", "rmse <= production.rmse + 0.1", task="regression")
+    chosen = replace(chosen, cluster="user", weight="w")
+    outcome, found, kept = ended(tmp_path, toy(), chosen, toy(name="toy@0"))
+    assert outcome.state == "PASS", outcome.sentences
+    width = {}
+    for settings_ in (chosen, replace(chosen, cluster="")):
+        counts = recount(outcome.paths["predictions.parquet"], settings_)
+        verdict = gates.judge([outcome.verdicts[0].condition], counts, settings_)[0]
+        width[settings_.cluster] = np.ptp(verdict.findings[0].interval)
+    assert width["user"] > 1.8 * width[""]  # rows of a user share most of their error
+    weights = kept["weight"].to_numpy()
+    expected = oracle.mean_absolute_error(label, x, sample_weight=weights)
+    assert found["whole"]["candidate"]["mae"]["value"] == pytest.approx(expected)
+    write({**rows, "user": user, "w": [1.0, 0.0] * 750})
+    with pytest.raises(CheckBroken, match="0 at row 1\n"):
+        evaluate(toy(name="toy@3"), None, chosen, tmp_path, tmp_path / "other")
+
+
+def test_a_ranking_is_judged_query_by_query(
+    tmp_path: Path, toy: Toy, settings: Settings, write: Write
+) -> None:
+    """However the batches fall; a query in two places is refused."""
+    chance = np.random.default_rng(10)
+    query = np.repeat(np.arange(300), 7)
+    label = (chance.random(2100) < 0.3).astype(int)
+    x = np.round(label + chance.normal(size=2100), 1)
+    columns: dict[str, Any] = {"x": x, "label": label, "group": ["a"] * 2100}
+    write({**columns, "q": query})
+    chosen = settings("ndcg >= 0.6", "hit_rate >= production.hit_rate - 0.05")
+    chosen = replace(chosen, task="ranking", query="q", batch_rows=100)
+    outcome, found, _ = ended(tmp_path, toy(), chosen, toy(name="toy@0"))
+    assert outcome.state == "PASS", outcome.sentences
+    expected = oracle.ndcg_score(label.reshape(300, 7), x.reshape(300, 7), k=5)
+    assert found["whole"]["candidate"]["ndcg"]["value"] == pytest.approx(expected)
+    assert found["rows"] == 300
+    write({**columns, "q": query % 200})
+    with pytest.raises(CheckBroken, match="0 again at row 1400"):
+        evaluate(toy(name="toy@3"), None, chosen, tmp_path, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("return (predictions - columns['x']) ** 2 + 0.25", ""),
+        ("return [1.5] * len(labels)", "1.5 at row 0"),
+        ("return [1.0]", "shape"),
+        ("raise ValueError('odd')", "ValueError: odd"),
+    ],
+)
+def test_an_own_score_is_kept_and_gated(
+    body: str,
+    says: str,
+    tmp_path: Path,
+    toy: Toy,
+    settings: Settings,
+    write: Write,
+    rows: Rows,
+) -> None:
+    """It is given labels, predictions and columns, and held to its bounds."""
+    module = f"score_{abs(hash(body))}"
+    code = f"def score(labels, predictions, columns):\n    {body}\n"
+    (tmp_path / f"{module}.py").write_text(code)
+    write(rows(900, 0.9))
+    own = Score(f"{module}:score", 0.0, 1.0, "lower", ("x",))
+    chosen = settings("score <= 0.5", "accuracy >= 0.8", score=own)
+    if says:
+        with pytest.raises(CheckBroken, match=says):
+            evaluate(toy(), None, chosen, tmp_path, tmp_path / "out")
+        return
+    outcome, found, kept = ended(tmp_path, toy(), chosen)
+    assert outcome.state == "PASS", outcome.sentences
+    assert kept["score.candidate"].to_pylist() == [0.25] * 900
+    assert found["whole"]["candidate"]["score"]["value"] == 0.25

@@ -9,12 +9,21 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
 import pytest
+from securesystemslib.signer import CryptoSigner
 
+from interlock.artifact.manifest import Manifest
+from interlock.attest.envelope import seal
+from interlock.attest.trust import first_root, follow
+from interlock.errors import Conflict
+from interlock.registry.records import Registry
 from interlock.registry.store import Store, open_store
+from tests.artifact.test_manifest import GOOD
+from tests.conftest import use
 from tests.servers import SERVERS
 
 WRITERS = 16
@@ -31,10 +40,7 @@ def anew(
     """Opens an empty store, the same one each time."""
     if request.param == "folder":
         return lambda: open_store(str(tmp_path / "store"))
-    endpoint = request.getfixturevalue(request.param)
-    for name, value in endpoint.environment.items():
-        monkeypatch.setenv(name, value)
-    url = f"{endpoint.make_bucket()}/team/models"
+    url = use(request, monkeypatch, request.param)
     return lambda: open_store(url)
 
 
@@ -183,3 +189,29 @@ def test_a_store_says_what_a_key_holds(store: Store) -> None:
         store.create(key, data)
         assert store.sha256(key) == hashlib.sha256(data).hexdigest()
     assert store.sha256("a") is None
+
+
+def test_two_publishers_of_one_commit_have_one_winner(anew: OpenStore) -> None:
+    """The other is told whose address is there, and publishing again is a no-op."""
+    key = CryptoSigner.generate_ed25519()
+    trust = follow([seal(first_root(key.public_key), key)])
+    registries = Registry(anew(), trust), Registry(anew(), trust)
+    for number in range(5):
+        one = replace(GOOD, commit=f"{number:040}")
+        rivals = one, replace(one, tree="f" * 40)
+        with ThreadPoolExecutor(2) as pool:
+            done = [*pool.map(_publish, registries, rivals, [key] * 2)]
+        winner = registries[0].version(one.name, one.commit)
+        assert winner in rivals
+        for mine, said in zip(rivals, done, strict=True):
+            assert said == ("" if mine == winner else winner.address[:12])
+        assert not registries[1].add_version(winner, key)
+
+
+def _publish(registry: Registry, manifest: Manifest, key: CryptoSigner) -> str:
+    """Nothing, or the address that the refusal names."""
+    try:
+        assert registry.add_version(manifest, key)
+    except Conflict as conflict:
+        return conflict.found.rpartition(" ")[2]
+    return ""

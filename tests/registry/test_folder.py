@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -65,41 +62,3 @@ def test_what_a_crash_left_is_never_listed(tmp_path: Path) -> None:
     store.create("a/b", b"")
     (tmp_path / "a/.new-0123").write_bytes(b"half")
     assert [*store.keys("")] == ["a/b"]
-
-
-_RACER = """
-import os, sys
-from pathlib import Path
-from interlock.registry.folder import Folder
-store = Folder(Path(sys.argv[1]))
-sys.stdin.readline()
-for line in range(int(sys.argv[2])):
-    if store.create(f"race/{line}", sys.argv[3].encode()):
-        print(line)
-"""
-
-
-def test_sixteen_writers_and_one_winner(tmp_path: Path) -> None:
-    """In each of 100 rounds exactly one process wins, and everybody reads its bytes."""
-    rounds = 100
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _RACER, str(tmp_path), str(rounds), str(writer)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-        )
-        for writer in range(16)
-    ]
-    for racer in racers:
-        assert racer.stdin
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    won = {n: racer.communicate()[0].split() for n, racer in enumerate(racers)}
-    winners = sorted((int(line), n) for n, lines in won.items() for line in lines)
-    assert [line for line, _ in winners] == list(range(rounds))
-    store = Folder(tmp_path)
-    assert [store.read(f"race/{line}").decode() for line, _ in winners] == [
-        str(n) for _, n in winners
-    ]

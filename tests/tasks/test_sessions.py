@@ -19,13 +19,8 @@ WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 SESSIONS = {"lint", "unit", "smoke", "nightly-eval", "publish"}
 
 
-BY_HAND = {
-    "lock",
-    "campaign",
-    "servers",
-    "s3-server",
-    "benchmarks",
-}  # no job runs these
+# No job runs these.
+BY_HAND = {"lock", "campaign", "statistics", "servers", "s3-server", "benchmark"}
 
 
 def _registered() -> dict[str, Any]:

@@ -90,8 +90,8 @@ def write(file: File, folder: Path, pieces: Iterable[bytes], first: int = 0) -> 
                 break
             out.write(piece)
         out.flush()
-        os.fchmod(out.fileno(), 0o444)  # its bytes may be shared: see `held`
         os.fsync(out.fileno())
+        os.fchmod(out.fileno(), 0o444)  # its bytes may be shared: see `held`
     check(file, size, whole.hexdigest())
 
 

@@ -56,7 +56,7 @@ def pack(root: Path, config: Config, commit: str, tree: str) -> Manifest:
             "load": config.load,
             "predict": config.predict,
             "input": dict(config.schema.input),
-            "output": config.schema.output,
+            "output": config.schema.answer,
         },
         golden=config.golden,
         files=tuple(files[path] for path in sorted(files)),

@@ -111,12 +111,13 @@ def _files(entries: Mapping[str, Any]) -> dict[str, str]:
 
 
 def newest(evidence: Iterable[Evidence]) -> dict[str, Evidence]:
-    """The latest evidence of each session: what was found last is what counts.
+    """The evidence of each session that counts: what was found last."""
+    return {each.session: each for each in sorted(evidence, key=precedence)}
 
-    Of two in the same second, the one that did not pass.
-    """
-    ordered = sorted(evidence, key=lambda e: (e.finished, e.result != "PASSED"))
-    return {each.session: each for each in ordered}
+
+def precedence(evidence: Evidence) -> tuple[datetime, bool]:
+    """What is greater counts; of two at the same time, the one that did not pass."""
+    return evidence.finished, evidence.result != "PASSED"
 
 
 @dataclass(frozen=True)

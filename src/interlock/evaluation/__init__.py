@@ -2,6 +2,6 @@
 
 `run.evaluate` is the way in. The data flow one way, and every arrow is a value:
 
-    data -> predict (a process for each version) -> predictions.parquet
+    data -> engine -> predict (processes for each version) -> predictions.parquet
          -> metrics.Counts -> gates.Verdict -> metrics.json, summary.md, report.html
 """

@@ -57,20 +57,21 @@ def log_capitals(
     """ln of each gambler's capital after `counts` rows of each of `values`.
 
     Against "the mean is `mean` or more"; for "or less", negate values and mean. The
-    capitals of two sets of rows multiply, so these add up. Shapes (v,), (v,) and (b,)
-    give (b,).
+    capitals of two sets of rows multiply, so these add up. Shapes (v,), (v, ...) and
+    (b,) give (b, ...).
     """
     payoff = np.outer(stake, np.asarray(values, float) - mean)
     logs: Floats = np.log1p(-payoff) @ np.asarray(counts, float)
     return logs
 
 
-def log_e(logs: Floats) -> float:
-    """ln of the e-value: of what the gamblers own together, on average.
+def log_e(logs: Floats) -> Floats:
+    """ln of the e-value: of what the gamblers own together, on average; (b, ...) to ().
 
     P(e-value >= 1 / alpha at any look) <= alpha under the hypothesis.
     """
-    return float(special.logsumexp(logs)) - log(len(logs))
+    mean: Floats = special.logsumexp(logs, axis=0) - log(len(logs))
+    return mean
 
 
 def evidence(
@@ -79,7 +80,7 @@ def evidence(
     """ln of the e-value against "the mean is `mean` or more"; inf from `high` on."""
     if mean >= high:
         return inf
-    return log_e(log_capitals(values, counts, mean, stakes(mean, high)))
+    return float(log_e(log_capitals(values, counts, mean, stakes(mean, high))))
 
 
 def confidence_sequence(
@@ -133,6 +134,12 @@ def _log_betainc(a: int, b: int, x: float) -> float:
     return float(leading) - log(a)
 
 
+def grown(logs: Floats, night: Floats) -> Floats:
+    """ln of what each gambler of a Watch has after one more night's log_capitals."""
+    after: Floats = np.logaddexp(logs, 0) + night
+    return after
+
+
 @dataclass(frozen=True)
 class Watch:
     """The detector over production, after some nights of fresh rows.
@@ -151,13 +158,13 @@ class Watch:
 
     def after(self, night: Floats) -> Watch:
         """The state once a night's `log_capitals` of fresh rows, (BETS,), are in."""
-        logs = np.logaddexp(self.logs, 0) + night
+        logs = grown(np.array(self.logs), night)
         return Watch(self.nights + 1, tuple(logs.tolist()))
 
     @property
     def log_evidence(self) -> float:
         """ln of the detector; alarm where it is at least ln of the threshold."""
-        return log_e(np.array(self.logs))
+        return float(log_e(np.array(self.logs)))
 
     def sounds(self, threshold: float) -> bool:
         """Whether this state is an alarm. After one, begin anew with Watch()."""

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 
 from interlock.evaluation import wording
 from interlock.evaluation.gates import LEVEL
-from interlock.evaluation.metrics import BINS, Counts, Scores
+from interlock.evaluation.counts import Counts
+from interlock.evaluation.curves import CENTRES, Scores
 
 # Drawn in these colours, which no plot needs, and then given the page's.
 INK, CANDIDATE, PRODUCTION = "#000001", "#000002", "#000003"
@@ -60,14 +61,15 @@ class Chart:
 
 def charts(metrics: Mapping[str, Any], counts: Counts) -> list[Chart]:
     """Every plot of the report."""
-    models = [Drawn("candidate", CANDIDATE, "-", counts.candidate)]
-    if counts.production is not None:  # first, so that the candidate is on top
-        models.insert(0, Drawn("production", PRODUCTION, "--", counts.production))
-    general = [
-        _roc(metrics["whole"], models),
-        _calibration(models),
-        _distribution(models),
-    ]
+    whole, models = counts.whole, list[Drawn]()
+    if whole.production is not None:  # first, so that the candidate is on top
+        models.append(Drawn("production", PRODUCTION, "--", whole.production))
+    if whole.candidate is not None:
+        models.append(Drawn("candidate", CANDIDATE, "-", whole.candidate))
+    general = []
+    if models:
+        general = [_roc(metrics["whole"], models)]
+        general += [_calibration(models), _distribution(models)]
     columns = dict.fromkeys(each["column"] for each in metrics["slices"])
     return general + [_slices(column, metrics) for column in columns]
 
@@ -124,7 +126,7 @@ def _distribution(models: Sequence[Drawn]) -> Chart:
     with _drawing() as (figure, axes):
         edges = np.linspace(0, 1, COARSE + 1)
         for name, colour, _, scores in models:
-            coarse = scores.histogram.reshape(2, COARSE, BINS // COARSE).sum(axis=2)
+            coarse = scores.coarse(COARSE)
             for label, style in ((1, "-"), (0, ":")):
                 axes.stairs(
                     coarse[label] / max(coarse[label].sum(), 1),
@@ -143,39 +145,52 @@ def _distribution(models: Sequence[Drawn]) -> Chart:
 
 def _means(scores: Scores) -> str:
     """The mean probability of the negatives and of the positives."""
-    centres = (np.arange(BINS) + 0.5) / BINS
-    rows = np.maximum(scores.histogram.sum(axis=1), 1)
-    negative, positive = scores.histogram @ centres / rows
+    rows = np.maximum(scores.labels, 1e-300)
+    negative, positive = scores.histogram @ CENTRES / rows
     return f"{positive:.2f} where it is 1, {negative:.2f} where it is 0"
 
 
 def _slices(column: str, metrics: Mapping[str, Any]) -> Chart:
-    """The gain of each slice over production, or its accuracy if there is none."""
-    found = [each for each in metrics["slices"] if each["column"] == column]
+    """The change of each slice from production, or its metric if there is none."""
     key = "pair" if metrics["production"] else "candidate"
-    shown = found[:SHOWN]
+    leading, whole = metrics["metrics"][0], metrics["whole"]
+    found = [each for each in metrics["slices"] if each["column"] == column]
+    shown = [each for each in found if each[key]["value"] is not None][:SHOWN]
+    scale = 100 if leading["share"] else 1
     with _drawing(height=1.1 + 0.24 * len(shown)) as (figure, axes):
-        _forest(axes, shown, key)
-        whole = metrics["whole"]
-        centre = 0 if key == "pair" else 100 * whole["candidate"]["accuracy"]["value"]
-        axes.axvline(centre, color=INK, alpha=0.4, linewidth=1)
-        what = "points above production" if key == "pair" else "accuracy in %"
-        axes.set_xlabel(f"{what} ({wording.percent(LEVEL)} interval)")
-        title = f"Accuracy per {wording.name(column)}"
+        if shown:
+            _forest(axes, shown, key, scale)
+        own = whole["candidate"][leading["name"]]["value"]
+        axes.axvline(
+            0 if key == "pair" else scale * own, color=INK, alpha=0.4, linewidth=1
+        )
+        axes.set_xlabel(_axis(leading, key))
+        title = f"{leading['title']} per {wording.name(column)}"
         if key == "pair":
             title += " against production"
         if len(found) > SHOWN:
             title += f": the worst {SHOWN} of {len(found)}"
-        least = wording.name(shown[0]["value"])
-        number = wording.points(shown[0][key]["value"], sign="+" * (key == "pair"))
-        alternative = f"{len(shown)} slices from the worst, {least} ({number}), down."
+        alternative = f"{len(shown)} slices from the worst"
+        if shown:
+            number = f"{scale * shown[0][key]['value']:{'+' * (key == 'pair')}.4g}"
+            alternative += f", {wording.name(shown[0]['value'])} ({number}), down"
         place = list(metrics["settings"]["slices"]).index(column)
-        return Chart(title, _svg(figure, f"slices-{place}", alternative))
+        return Chart(title, _svg(figure, f"slices-{place}", alternative + "."))
 
 
-def _forest(axes: Axes, shown: Sequence[Mapping[str, Any]], key: str) -> None:
+def _axis(leading: Mapping[str, Any], key: str) -> str:
+    unit = "points" if leading["share"] else leading["title"]
+    what = f"{leading['title']} in %" if leading["share"] else leading["title"]
+    if key == "pair":
+        what = f"{unit} above production"
+    return f"{what} ({wording.percent(LEVEL)} interval)"
+
+
+def _forest(
+    axes: Axes, shown: Sequence[Mapping[str, Any]], key: str, scale: int
+) -> None:
     """A dot and an interval for each slice, the first on top."""
-    values = np.array([[each[key][end] for end in ENDS] for each in shown]) * 100
+    values = np.array([_ends(each[key]) for each in shown]) * scale
     low, middle, high = values.T
     rows = np.arange(len(shown))
     axes.hlines(rows, low, high, color=CANDIDATE, linewidth=1.5)
@@ -184,13 +199,19 @@ def _forest(axes: Axes, shown: Sequence[Mapping[str, Any]], key: str) -> None:
     reach = WIDEST * float(np.median(high - low))
     left = np.maximum(low, middle - reach).min()
     right = np.minimum(high, middle + reach).max()
-    margin = 0.04 * (right - left)
+    margin = 0.04 * (right - left) or 1.0
     axes.set_xlim(left - margin, right + margin)
     axes.set_yticks(rows, [wording.name(each["value"]) for each in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
 
 
-ENDS = ("low", "value", "high")
+def _ends(number: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Low, value and high; the value itself where there is no interval."""
+    value = number["value"]
+    low, high = (number.get(end) for end in ("low", "high"))
+    return value if low is None else low, value, value if high is None else high
+
+
 WIDEST = 3  # of an interval that is shown whole, in median widths
 
 

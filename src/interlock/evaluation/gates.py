@@ -1,31 +1,35 @@
 """Gates: conditions on metrics, parsed, and judged from intervals.
 
-    gate  = METRIC ">=" bound ["per" COLUMN]
+    gate  = METRIC (">=" | "<=") bound ["per" COLUMN]
     bound = NUMBER | "production." METRIC [("-" | "+") NUMBER]
 
-A verdict rests on two tests with stated chances of error. FAIL: "no worse than the
-bound" is rejected at false_alarm, divided over the uses of the test set, the gates and
-the slices (Bonferroni), so that a project whose models are all good sees a FAIL in the
-life of the test set with probability false_alarm at most. PASS: "worse than the bound"
-is rejected at false_pass. Neither: UNKNOWN.
+">=" where the metric is better when it is higher, "<=" where it is lower. A verdict
+rests on two tests with stated chances of error. FAIL: "no worse than the bound" is
+rejected at false_alarm, divided over the uses of the test set and the gates
+(Bonferroni) and the slices (Holm), so that a project whose models are all good sees a
+FAIL in the life of the test set with probability false_alarm at most. PASS: "worse than
+the bound" is rejected at false_pass. Neither: UNKNOWN.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import isnan
+from math import isfinite, isnan
 
 from interlock.config import Evaluation, Gate
 from interlock.errors import BadConfiguration
 from interlock.evaluation import wording
+from interlock.evaluation.counts import Counts
 from interlock.evaluation.intervals import Interval, Sample
-from interlock.evaluation.metrics import PROPORTIONS, Counts, Table
+from interlock.evaluation.metrics import Group, Metric, catalogue
+from interlock.evaluation.samples import is_asymptotic
 
 LEVEL = 0.95  # of the intervals that are shown; the verdicts have levels of their own
 MOST_ROWS = 10**9
+LEAST_P = 1e-30  # evidence beyond this is not told apart
 
 
 class State(StrEnum):
@@ -39,20 +43,26 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Condition:
-    """A parsed gate: METRIC, or its gain over production, is to reach `bound`."""
+    """A parsed gate: METRIC, or its change from production, on one side of `bound`."""
 
     text: str
     metric: str
-    bound: float
+    bound: float  # of the metric, or of its change
     paired: bool = False
     per: str = ""  # a slice column, or none
     on_unknown: str = "block"
+    higher: bool = True  # is better
+    share: bool = True  # shown in percent and points
 
-    def sample(self, table: Table) -> Sample:
-        """What is tested against the bound, from the rows of one table."""
-        if self.paired:
-            return table.pair
-        return PROPORTIONS[self.metric](table.confusion("candidate"))
+    @property
+    def least(self) -> float:
+        """What the sample, which is the better the higher, is to reach."""
+        return self.bound if self.higher else -self.bound
+
+    def turned(self, interval: Interval) -> Interval:
+        """An interval of the sample as one of the metric."""
+        low, high = interval
+        return interval if self.higher else Interval(-high, -low)
 
 
 @dataclass(frozen=True)
@@ -70,9 +80,12 @@ class Finding:
     slice: str
     state: State
     rows: int
-    estimate: float  # the metric, or the gain over production; NaN of no rows
+    estimate: float  # the metric, or its change from production; NaN of no rows
     interval: Interval  # at LEVEL
     further: int | None  # rows like these that would settle it; None: no number would
+    harm: float = 1.0  # p-value of "no worse than the bound"
+    suspect: bool = False  # among the slices with evidence of harm (BH at 1 - LEVEL)
+    asymptotic: bool = False  # the test's chances of error hold for many rows only
 
 
 @dataclass(frozen=True)
@@ -86,42 +99,76 @@ class Verdict:
     further: int | None = None  # rows of the whole data set that would settle it
 
 
-NUMBER = r"(?:0?[.]\d+|1[.]0+|[01])(?![\w.])"
-METRIC = rf"(?:{'|'.join(PROPORTIONS)})\b"
+SHARE = r"(?:0?[.]\d+|1[.]0+|[01])(?![\w.])"
+NUMBER = r"-?(?:\d+(?:[.]\d+)?|[.]\d+)(?![\w.])"
+MEASURED = ("latency.ratio",)  # not counted from rows: timed, candidate to production
 
 
-def parse(gate: Gate, slices: Sequence[str]) -> Condition:
-    """The condition that `gate.expect` states; `slices` are the columns for `per`.
+def parse(gate: Gate, settings: Evaluation) -> Condition:
+    """The condition that `gate.expect` states of the metrics of `settings`.
 
     Raises BadConfiguration, with a caret under the place, for anything else.
     """
-    reader = _Reader(gate.expect)
-    metric = reader.take(METRIC, f"a metric: {', '.join(PROPORTIONS)}")
-    reader.take(">=", f"'>=', for {metric} is better when it is higher")
+    reader, known = _Reader(gate.expect), catalogue(settings)
+    gated = [name for name, metric in known.items() if not metric.refused]
+    choice = ", ".join((*gated, *MEASURED))
+    name = reader.one_of((*known, *MEASURED), f"a metric: {choice}")
+    if name in MEASURED:
+        return _measured(reader, gate, name)
+    metric = known[name]
+    _refuse_ungated(reader, metric, settings)
+    _direction(reader, name, metric.higher)
     paired = bool(reader.maybe("production[.]"))
-    bound = _gain(reader, metric) if paired else _floor(reader)
-    per = _column(reader, slices) if reader.maybe(r"per\b") else ""
+    bound = _change(reader, metric) if paired else _floor(reader, metric)
+    per = _column(reader, metric, settings) if reader.maybe(r"per\b") else ""
     reader.end()
-    return Condition(gate.expect, metric, bound, paired, per, gate.on_unknown)
+    return Condition(
+        *(gate.expect, name, bound, paired, per, gate.on_unknown),
+        *(metric.higher, metric.share),
+    )
 
 
-def _floor(reader: _Reader) -> float:
-    return float(reader.take(NUMBER, "a number from 0 to 1, or production.accuracy"))
+def _measured(reader: _Reader, gate: Gate, name: str) -> Condition:
+    _direction(reader, name, higher=False)
+    bound = float(reader.take(NUMBER, "a number, as in 1.10"))
+    reader.end()
+    return Condition(gate.expect, name, bound, False, "", gate.on_unknown, False, False)
 
 
-def _gain(reader: _Reader, metric: str) -> float:
-    if metric != "accuracy":
-        raise reader.refusal(f"a number, for {metric} has no paired test yet")
-    reader.take(r"accuracy\b", "accuracy, for both sides are the same metric")
+def _refuse_ungated(reader: _Reader, metric: Metric, settings: Evaluation) -> None:
+    if metric.refused:
+        raise reader.refusal(
+            f"a metric that can be gated: {metric.name} cannot, for {metric.refused}", 0
+        )
+    if why := metric.unfit(settings):
+        raise reader.refusal(f"no {metric.name}, for {why}", 0)
+
+
+def _direction(reader: _Reader, name: str, higher: bool) -> None:
+    sign, better = (">=", "higher") if higher else ("<=", "lower")
+    reader.take(sign, f"{sign!r}, for {name} is better when it is {better}")
+
+
+def _floor(reader: _Reader, metric: Metric) -> float:
+    kind = SHARE if metric.share else NUMBER
+    what = "a number from 0 to 1" if metric.share else "a number"
+    return float(reader.take(kind, f"{what}, or production.{metric.name}"))
+
+
+def _change(reader: _Reader, metric: Metric) -> float:
+    reader.one_of((metric.name,), f"{metric.name}, for both sides are the same metric")
     sign = reader.maybe("[-+]")
-    amount = float(reader.take(NUMBER, "a number from 0 to 1")) if sign else 0.0
+    kind = SHARE if metric.share else NUMBER.removeprefix("-?")
+    what = "a number from 0 to 1" if metric.share else "a number"
+    amount = float(reader.take(kind, what)) if sign else 0.0
     return -amount if sign == "-" else amount
 
 
-def _column(reader: _Reader, slices: Sequence[str]) -> str:
-    names = "|".join(map(re.escape, slices)) or "(?!)"
-    known = f"one of evaluation.slices: {', '.join(slices) or 'there are none'}"
-    return reader.take(rf"(?:{names})(?!\S)", known)
+def _column(reader: _Reader, metric: Metric, settings: Evaluation) -> str:
+    if metric.whole_only:
+        raise reader.refusal(f"no slices: {metric.name} is counted on the whole only")
+    known = ", ".join(settings.slices) or "there are none"
+    return reader.one_of(settings.slices, f"one of evaluation.slices: {known}")
 
 
 class _Reader:
@@ -139,6 +186,12 @@ class _Reader:
         self.at = found.end()
         return found[1]
 
+    def one_of(self, names: Sequence[str], expected: str) -> str:
+        """The longest of `names` that stands here, as a whole word; else a refusal."""
+        ordered = sorted(names, key=len, reverse=True)
+        choice = "|".join(map(re.escape, ordered)) or "(?!)"
+        return self.take(rf"(?:{choice})(?![^\s<>=+-])", expected)
+
     def take(self, pattern: str, expected: str) -> str:
         """What `pattern` matches here; if nothing, a refusal."""
         found = self.maybe(pattern)
@@ -151,9 +204,9 @@ class _Reader:
         if self.at < len(self.text):
             raise self.refusal("the gate to end here, or 'per' and a slice column")
 
-    def refusal(self, expected: str) -> BadConfiguration:
-        """`expected`, with a caret below the place where it is missing."""
-        indent = " " * (len("found:    ") + self.at)
+    def refusal(self, expected: str, at: int | None = None) -> BadConfiguration:
+        """`expected`, with a caret below the place where it is missing, or `at`."""
+        indent = " " * (len("found:    ") + (self.at if at is None else at))
         return BadConfiguration(
             expected,
             f"{self.text}\n{indent}^",
@@ -162,47 +215,129 @@ class _Reader:
 
 
 def judge(
-    conditions: Sequence[Condition], counts: Counts, settings: Evaluation
+    conditions: Sequence[Condition],
+    counts: Counts,
+    settings: Evaluation,
+    measured: Mapping[str, Sample] | None = None,
 ) -> tuple[Verdict, ...]:
-    """The verdict of each gate, in their order."""
+    """The verdict of each gate, in their order.
+
+    `measured` holds what is not counted from rows, by its name in MEASURED: a sample of
+    the negative of the ratio, so that it is the better the higher.
+    """
     false_alarm = settings.false_alarm / settings.uses / max(len(conditions), 1)
     levels = Levels(false_alarm, settings.false_pass)
-    return tuple(_judge(condition, counts, levels) for condition in conditions)
+    bench = _Bench(counts, levels, catalogue(settings), measured or {})
+    return tuple(bench.judge(condition) for condition in conditions)
 
 
 def overall(verdicts: Sequence[Verdict]) -> State:
-    """FAIL if any fails; UNKNOWN if one that blocks is, or if none could be judged."""
+    """FAIL if any fails; UNKNOWN if one that blocks is, or if none passes; else PASS.
+
+    So `warn` lets a release go on what the other gates say, never on nothing.
+    """
     states = [verdict.state for verdict in verdicts]
     blocks = [v.state for v in verdicts if v.condition.on_unknown == "block"]
     if State.FAIL in states:
         return State.FAIL
-    if State.UNKNOWN in blocks or set(states) <= {State.NO_PRODUCTION}:
+    if State.UNKNOWN in blocks or State.PASS not in states:
         return State.UNKNOWN
     return State.PASS
 
 
-def _judge(condition: Condition, counts: Counts, levels: Levels) -> Verdict:
-    if condition.paired and counts.production is None:
-        return Verdict(condition, State.NO_PRODUCTION, _no_production(condition))
-    findings = _findings(condition, counts, levels)
-    state = _joint([finding.state for finding in findings])
-    further = None
-    if state is State.UNKNOWN:
-        further = _further_on_the_whole(findings, counts.whole.rows)
-    sentence = f"{state}: {_said(condition, state, findings)}"
-    if state is State.UNKNOWN:
-        sentence += f"; {_settled(further)}{_advice(condition)}"
-    return Verdict(condition, state, sentence, findings, further)
+@dataclass(frozen=True)
+class _Bench:
+    """What every gate is judged from."""
+
+    counts: Counts
+    levels: Levels
+    metrics: Mapping[str, Metric]
+    measured: Mapping[str, Sample]
+
+    def judge(self, condition: Condition) -> Verdict:
+        """The verdict of one gate."""
+        against = condition.paired or condition.metric in MEASURED
+        if against and not self.counts.whole.paired:
+            return Verdict(condition, State.NO_PRODUCTION, _no_production(condition))
+        if condition.metric in MEASURED and condition.metric not in self.measured:
+            return Verdict(condition, State.UNKNOWN, _not_measured(condition))
+        findings = self._findings(condition)
+        state = _joint([finding.state for finding in findings])
+        further = None
+        if state is State.UNKNOWN:
+            further = _further_on_the_whole(findings, self.counts.whole.rows)
+        sentence = f"{state}: {_said(condition, state, findings)}"
+        if state is State.UNKNOWN:
+            sentence += f"; {_settled(further)}{_advice(condition)}"
+        return Verdict(condition, state, sentence, findings, further)
+
+    def _findings(self, condition: Condition) -> tuple[Finding, ...]:
+        """On the whole, or on each slice, the strongest evidence of harm first."""
+        groups = {"": self.counts.whole}
+        if condition.per:
+            groups = self.counts.per(condition.per)
+        samples = {v: self._sample(condition, group) for v, group in groups.items()}
+        harms = {v: p_value(sample, condition.least) for v, sample in samples.items()}
+        ordered = sorted(harms, key=lambda value: (harms[value], value))
+        levels = _holm([samples[v] for v in ordered], condition.least, self.levels)
+        suspects = _benjamini_hochberg([harms[value] for value in ordered])
+        return tuple(
+            replace(
+                _find(condition, value, groups[value].rows, samples[value], levels),
+                harm=harms[value],
+                suspect=place < suspects,
+            )
+            for place, value in enumerate(ordered)
+        )
+
+    def _sample(self, condition: Condition, group: Group) -> Sample:
+        if condition.metric in MEASURED:
+            return self.measured[condition.metric]
+        metric = self.metrics[condition.metric]
+        found = metric.gain(group) if condition.paired else None
+        found = found or metric.sample(group, "candidate")
+        assert found, "parse lets no gate through whose metric has no sample"
+        return found
 
 
-def _findings(
-    condition: Condition, counts: Counts, levels: Levels
-) -> tuple[Finding, ...]:
-    if not condition.per:
-        return (_find(condition, "", counts.whole, levels),)
-    tables = counts.per(condition.per)
-    shared = replace(levels, false_alarm=levels.false_alarm / max(len(tables), 1))
-    return tuple(_find(condition, *item, shared) for item in tables.items())
+def p_value(sample: Sample, bound: float) -> float:
+    """The least level at which "it is `bound` or more" is rejected; 1 if at none."""
+    low, high = LEAST_P, 1.0
+    if not sample.is_below(bound, 0.5):
+        return 1.0
+    for _ in range(24):
+        middle = (low * high) ** 0.5
+        if sample.is_below(bound, middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _holm(samples: Sequence[Sample], bound: float, levels: Levels) -> Levels:
+    """The level at which each of the samples, the most harmed first, is tested.
+
+    Holm, Scandinavian Journal of Statistics 6 (1979) 65: whatever the slices have in
+    common, the chance that one of them fails by mistake is false_alarm at most. The
+    level is divided by the slices that are left when the first that does not fail is
+    met; those before it, which fail at a lower one, fail at that one as well.
+    """
+    for left in range(len(samples), 0, -1):
+        shared = replace(levels, false_alarm=levels.false_alarm / left)
+        if not samples[-left].is_below(bound, shared.false_alarm):
+            return shared
+    return levels
+
+
+def _benjamini_hochberg(harms: Sequence[float]) -> int:
+    """How many, from the first, are listed: of these 5 % are there by mistake.
+
+    On average, at most; valid here because the slices of a column share no row.
+    Source: Benjamini & Hochberg, Journal of the Royal Statistical Society B 57 (1995)
+    289.
+    """
+    steps = [p * len(harms) / (i + 1) for i, p in enumerate(harms)]
+    return max((i + 1 for i, q in enumerate(steps) if q <= 1 - LEVEL), default=0)
 
 
 def _joint(states: Sequence[State]) -> State:
@@ -212,19 +347,22 @@ def _joint(states: Sequence[State]) -> State:
     return State.UNKNOWN if State.UNKNOWN in states else State.PASS
 
 
-def _find(condition: Condition, value: str, table: Table, levels: Levels) -> Finding:
-    sample, bound = condition.sample(table), condition.bound
+def _find(
+    condition: Condition, value: str, rows: int, sample: Sample, levels: Levels
+) -> Finding:
+    bound = condition.least
 
-    def decide(rows: int) -> State:
-        return _decide(sample.scaled(rows, table.rows), bound, levels)
+    def decide(number: int) -> State:
+        return _decide(sample.scaled(number, rows), bound, levels)
 
     return Finding(
         value,
-        decide(table.rows),
-        table.rows,
-        sample.estimate,
-        sample.interval(1 - LEVEL),
-        further_rows(decide, table.rows),
+        decide(rows),
+        rows,
+        sample.estimate if condition.higher else -sample.estimate,
+        condition.turned(sample.interval(1 - LEVEL)),
+        further_rows(decide, rows),
+        asymptotic=is_asymptotic(sample),
     )
 
 
@@ -271,15 +409,23 @@ def _no_production(condition: Condition) -> str:
     )
 
 
+def _not_measured(condition: Condition) -> str:
+    return f"{State.UNKNOWN}: {condition.metric} was not measured"
+
+
 def _said(condition: Condition, state: State, findings: Sequence[Finding]) -> str:
     expected = _expected(condition)
+    if any(finding.asymptotic for finding in findings):
+        expected += ", by an asymptotic test"
     if not condition.per:
         return f"{condition.metric} is {_value(condition, findings[0])}, {expected}"
-    odd = sorted((f for f in findings if f.state is state), key=lambda f: f.estimate)
+    odd = [finding for finding in findings if finding.state is state]
     subject = f"{condition.metric} per {condition.per}"
     if state is State.PASS:
-        lowest = f"the lowest is {_slice(condition, odd[0])}"
-        return f"{subject} holds in all {len(odd)} slices; {lowest}; {expected}"
+        odd.sort(key=lambda f: f.estimate if condition.higher else -f.estimate)
+        worst = "lowest" if condition.higher else "highest"
+        shown = f"the {worst} is {_slice(condition, odd[0])}"
+        return f"{subject} holds in all {len(odd)} slices; {shown}; {expected}"
     verb = "fails" if state is State.FAIL else "is undecided"
     shown = ", ".join(_slice(condition, finding) for finding in odd[:SHOWN])
     more = f" and {len(odd) - SHOWN} more" if len(odd) > SHOWN else ""
@@ -294,7 +440,8 @@ def _slice(condition: Condition, finding: Finding) -> str:
     value = f"{wording.name(finding.slice)} {_value(condition, finding)}"
     if finding.state is not State.UNKNOWN:
         return value
-    return f"{value} on {finding.rows:,} rows"
+    needs = "" if finding.further is None else f", needs {finding.further:,} more"
+    return f"{value} on {finding.rows:,} rows{needs}"
 
 
 def _value(condition: Condition, finding: Finding) -> str:
@@ -302,17 +449,26 @@ def _value(condition: Condition, finding: Finding) -> str:
     estimate, interval = finding.estimate, finding.interval
     if isnan(estimate):
         return "undefined (no row counts towards it)"
-    say, sign = (wording.gain, "+") if condition.paired else (wording.percent, "")
-    span = wording.span(interval, sign)
-    return f"{say(estimate, interval)} ({wording.percent(LEVEL)} interval {span})"
+    if not all(map(isfinite, interval)):
+        found = wording.value(estimate, None, condition.share)
+        if condition.paired:
+            found = wording.change(estimate, None, condition.share)
+        return f"{found} (too few rows for an interval)"
+    say, sign = (wording.change, "+") if condition.paired else (wording.value, "")
+    span = wording.span(interval, sign, condition.share)
+    said = say(estimate, interval, condition.share)
+    return f"{said} ({wording.percent(LEVEL)} interval {span})"
 
 
 def _expected(condition: Condition) -> str:
+    share, bound = condition.share, condition.bound
+    side = "at least" if condition.higher else "at most"
     if not condition.paired:
-        return f"expected at least {wording.percent(condition.bound)}"
-    if condition.bound <= 0:
-        return f"tolerance {wording.points(abs(condition.bound))} points"
-    return f"expected at least {wording.gain(condition.bound)}"
+        return f"expected {side} {wording.value(bound, None, share)}"
+    if condition.least <= 0:
+        amount = wording.points(abs(bound)) + " points" if share else f"{abs(bound):g}"
+        return f"tolerance {amount}"
+    return f"expected {side} {wording.change(bound, None, share)}"
 
 
 def _settled(further: int | None) -> str:
@@ -325,5 +481,7 @@ def _settled(further: int | None) -> str:
 def _advice(condition: Condition) -> str:
     """Where no difference is allowed, equal models can never be told apart."""
     if condition.paired and condition.bound == 0:
-        return "; a tolerance would help, as in production.accuracy - 0.005"
+        sign = "-" if condition.higher else "+"
+        example = f"production.{condition.metric} {sign} 0.005"
+        return f"; a tolerance would help, as in {example}"
     return ""

@@ -1,262 +1,645 @@
-"""Metrics as counts that add up.
+"""The catalogue: what each metric is, which way it is better, and how it is tested.
 
-`fold` turns a batch into `Counts`, `+` merges the counts of any two sets of rows, and
-every metric is read off the sum. Counts are integers, so their merge is exact in any
-order; the two sums of losses are floats, equal up to rounding.
+A `Fraction` is read off the table of classes: num / den, or the mean of several such
+(the classes of a macro average). A `Mean` is the mean over the rows of a number of each
+row: a loss, or a team's own score. An `Area` is read off histograms. Samples are the
+better the higher, so that of a loss is negative; `sign` turns it back.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from math import nan
-from typing import Any, Literal, TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import inf, nan, sqrt
+from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from interlock.evaluation.intervals import Difference, Proportion
+from interlock.config import Evaluation
+from interlock.errors import BadConfiguration
+from interlock.evaluation import ranking
+from interlock.evaluation.batch import Batch
+from interlock.evaluation.curves import Joint, Scores
+from interlock.evaluation.intervals import Difference, Interval, Proportion, Sample
+from interlock.evaluation.moments import (
+    Clusters,
+    Floats,
+    Integers,
+    Moments,
+    Spread,
+    from_cells,
+    of,
+)
+from interlock.evaluation.samples import (
+    LEAST_CLUSTERS,
+    LEAST_ROWS,
+    ANY,
+    Gain,
+    Means,
+    Normal,
+    Quotient,
+    Root,
+    rule_of_three,
+)
+from interlock.evaluation.tables import Role, Table
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Integers: TypeAlias = npt.NDArray[np.int64]
-Booleans: TypeAlias = npt.NDArray[np.bool_]
-Role: TypeAlias = Literal["candidate", "production"]
-Slice: TypeAlias = tuple[str, str]  # column, value
+UNIT = Interval(0.0, 1.0)
+Features: TypeAlias = Callable[[Integers, Integers, int], tuple[Any, Any]]
+Rows: TypeAlias = Callable[[Batch, Role], Any]  # -> a number of each row, (n,)
 
-BINS = 1000  # of a score histogram, equal widths over 0 to 1
-WHOLE: Slice = ("", "")
-MISSING = "(missing)"  # the slice of the rows whose value is null or empty
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """What is kept of all rows, or of one slice: its size does not depend on them.
+
+    But for `clusters`, which are there only where rows belong together: 8 (k + 1) bytes
+    for each cluster and each metric that a gate judges.
+    """
+
+    rows: int  # or queries
+    paired: bool  # whether there is a production
+    weighted: bool = False
+    heaviest: float = 1.0  # weight of a row
+    table: Table = field(default_factory=Table)
+    means: Mapping[str, Moments] = field(default_factory=dict)
+    clusters: Mapping[str, Clusters] | None = None
+    candidate: Scores | None = None
+    production: Scores | None = None
+    joint: Joint | None = None
+    labels: Spread | None = None  # of a regression's labels
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether rows are independent of each other and count alike."""
+        return not self.weighted and self.clusters is None
+
+    def moments(self, name: str) -> Moments:
+        """Of a mean's (num, den), or (num, den, num', den'), row by row."""
+        place = np.arange(1 + self.paired)
+        spread = np.zeros((2 * len(place), len(place) + self.weighted))
+        spread[2 * place, place] = 1
+        if self.weighted:
+            spread[2 * place + 1, -1] = 1
+        constant = np.tile([0.0, 0.0 if self.weighted else 1.0], len(place))
+        return self.means[name].mapped(spread, constant)
+
+    def counted(self, name: str, by_row: Callable[[Group], Moments]) -> Moments | None:
+        """By row, or of the clusters' totals; None of what was not counted for them."""
+        if self.clusters is None:
+            return by_row(self)
+        found = self.clusters.get(name)
+        return of(found.sums) if found else None
+
+    def means_of(self, moments: Moments, corners: Floats) -> Means:
+        """`moments` of rows with these corners, or of clusters of such rows."""
+        if self.clusters is not None:
+            size = self.rows / max(moments.rows, 1)
+            return Means(moments, corners * size, clusters=True)
+        if self.weighted:
+            nothing = np.zeros_like(corners[:1])
+            corners = np.vstack([corners * self.heaviest, nothing])
+        return Means(moments, corners)
+
+
+ROLES: tuple[Role, Role] = ("candidate", "production")
 
 
 @dataclass(frozen=True)
-class Confusion:
-    """Rows by truth and by what one model called them."""
+class Metric(ABC):
+    """A metric by its name in a gate; `share` is shown in percent and points."""
 
-    true_negative: int
-    false_positive: int
-    false_negative: int
-    true_positive: int
-
-    @property
-    def accuracy(self) -> Proportion:
-        """Right answers, of all rows."""
-        rows = self.true_negative + self.false_positive
-        rows += self.false_negative + self.true_positive
-        return Proportion(self.true_positive + self.true_negative, rows)
+    name: str
+    title: str
+    higher: bool = True  # is better
+    share: bool = False
+    refused: str = ""  # why no gate may rest on it
 
     @property
-    def precision(self) -> Proportion:
-        """True positives, of the rows called positive."""
-        called = self.true_positive + self.false_positive
-        return Proportion(self.true_positive, called)
+    def whole_only(self) -> bool:
+        """Whether it is not counted by slice."""
+        return False
+
+    def unfit(self, settings: Evaluation) -> str:
+        """Why no gate may rest on it under these settings; empty if one may."""
+        return ""
 
     @property
-    def recall(self) -> Proportion:
-        """True positives, of the rows that are positive."""
-        positive = self.true_positive + self.false_negative
-        return Proportion(self.true_positive, positive)
+    def sign(self) -> int:
+        """Of the metric in its sample."""
+        return 1 if self.higher else -1
+
+    @abstractmethod
+    def value(self, group: Group, role: Role) -> float:
+        """The metric, NaN where it is undefined."""
+
+    def sample(self, group: Group, role: Role) -> Sample | None:
+        """What is tested against a number; None where nothing is known of its error."""
+        return None
+
+    def gain(self, group: Group) -> Sample | None:
+        """What is tested against production on the same rows."""
+        return None
+
+
+@dataclass(frozen=True)
+class Fraction(Metric):
+    """The mean over `classes` of num / den, each a sum over the rows.
+
+    Exact where num and den are 0 or 1 in every row and rows count alike: Clopper and
+    Pearson's interval, and against production, where den does not depend on the model,
+    the paired test of `Difference`. One quotient else: bounded, as `samples` describes.
+    Several: the delta method, which is asymptotic.
+    """
+
+    features: Features = field(default=lambda *_: (0, 1))
+    classes: tuple[int, ...] = (1,)
+    exact: bool = True  # num and den are 0 or 1
+    shared: bool = True  # den does not depend on the model
+
+    def value(self, group: Group, role: Role) -> float:
+        """From the table, every row by its weight."""
+        return _quotient(self._cells(group), role, len(self.classes))
+
+    def sample(self, group: Group, role: Role) -> Sample | None:
+        """Exact, bounded or asymptotic, as the class says."""
+        if len(self.classes) > 1:
+            return self._normal(group, (role,))
+        if self.exact and group.is_plain:
+            num, den = _columns(self._cells(group), role)[:, 0] * group.rows
+            return Proportion(round(num), round(den))
+        means = self._means(group)
+        return Quotient(_role(means, role), UNIT) if means else None
+
+    def gain(self, group: Group) -> Sample | None:
+        """Exact, bounded or asymptotic, as the class says."""
+        if len(self.classes) > 1:
+            return self._normal(group, ROLES)
+        if self.exact and self.shared and group.is_plain:
+            return self._difference(group.table)
+        means = self._means(group)
+        return Gain(means, self.shared, UNIT) if means else None
+
+    def vectors(self, label: Integers, *called: Integers) -> Floats:
+        """num by class, then den by class, for each model; (n, models 2 classes)."""
+        columns = [
+            np.broadcast_to(kind, label.shape)
+            for model in called
+            for kinds in zip(
+                *(self.features(label, model, k) for k in self.classes), strict=True
+            )
+            for kind in kinds
+        ]
+        return np.stack(columns, axis=1).astype(np.float64)
+
+    def _difference(self, table: Table) -> Difference:
+        label, candidate, production, cells = table.arrays()
+        mine, rows = self.features(label, candidate, self.classes[0])
+        theirs, _ = self.features(label, production, self.classes[0])
+        counts = cells[:, 0]
+        better, worse = counts @ (mine > theirs), counts @ (mine < theirs)
+        return Difference(int(better), int(worse), int((counts * rows).sum()))
+
+    def _cells(self, group: Group) -> Moments:
+        label, *called, cells = group.table.arrays()
+        vectors = self.vectors(label, *called[: 1 + group.paired])
+        return from_cells(vectors, cells[:, 1], cells[:, 2], group.rows)
+
+    def _normal(self, group: Group, roles: Sequence[Role]) -> Normal | None:
+        moments = group.counted(self.name, self._cells)
+        if moments is None:
+            return None
+        return _delta(moments, roles, len(self.classes), group)
+
+    def _means(self, group: Group) -> Means | None:
+        moments = group.counted(self.name, self._cells)
+        if moments is None:
+            return None
+        # Of a class among many, a row says no more than of a class among two.
+        own = replace(self, classes=(min(self.classes[0], 1),))
+        codes = np.arange(8)
+        called = [codes >> 1 & 1, codes & 1][: 1 + group.paired]
+        return group.means_of(moments, own.vectors(codes >> 2, *called))
+
+
+@dataclass(frozen=True)
+class Mean(Metric):
+    """The mean over the rows of `rows`, a number of each row within `range`.
+
+    Bounded where the range is finite: inherently, or by `clip`, beyond which a row
+    counts as `clip`. Exact, as `Fraction`, where that number is 0 or 1. Else
+    asymptotic. With `root` it is the square root of the mean, whose difference from
+    production's is tested by the delta method: asymptotic.
+    """
+
+    rows: Rows = field(default=lambda batch, role: batch.predictions[role])
+    range: Interval = Interval(0.0, inf)
+    exact: bool = False  # the number is 0 or 1
+    clip: float | None = None  # of `rows`
+    root: bool = False
+
+    def value(self, group: Group, role: Role) -> float:
+        """The mean itself, without `clip`, every row by its weight."""
+        found = _quotient(group.moments(self.name), role)
+        return sqrt(found) if self.root else found
+
+    def sample(self, group: Group, role: Role) -> Sample | None:
+        """Exact, bounded or asymptotic, as the class says."""
+        if self.exact and group.is_plain:
+            num, den = _columns(group.moments(self.name), role)[:, 0] * group.rows
+            return Proportion(round(num), round(den))
+        means = self._means(group)
+        if means is None:
+            return None
+        quotient = Quotient(_role(means, role), self._span)
+        return Root(quotient) if self.root else quotient
+
+    def gain(self, group: Group) -> Sample | None:
+        """Exact, bounded or asymptotic, as the class says."""
+        if self.exact and group.is_plain:
+            return _difference(group.moments(self.name))
+        means = self._means(group)
+        if means is None:
+            return None
+        if self.root:
+            return _rooted(means)
+        return Gain(means, shared=True, each=self._span)
 
     @property
-    def f1(self) -> float:
-        """2 tp / (2 tp + fp + fn), the harmonic mean of precision and recall."""
-        errors = self.false_positive + self.false_negative
-        both = 2 * self.true_positive
-        return both / (both + errors) if both + errors else nan
+    def tested(self) -> str:
+        """The name of the moments that are tested."""
+        return self.name if self.clip is None else f"{self.name} clipped"
+
+    @property
+    def _span(self) -> Interval:
+        low, high = self.range
+        high = high if self.clip is None else self.clip
+        return Interval(low, high) if self.higher else Interval(-high, -low)
+
+    def _means(self, group: Group) -> Means | None:
+        found = group.counted(self.name, lambda group: group.moments(self.tested))
+        if found is None:
+            return None
+        moments = found.mapped(np.diag([self.sign, 1] * (1 + group.paired)))
+        if not np.isfinite(self._span).all():
+            return Means(moments, None, group.clusters is not None)
+        ends = np.array([[end, 1.0] for end in self._span])
+        if group.paired:
+            ends = np.array([[*one, *other] for one in ends for other in ends])
+        return group.means_of(moments, ends)
 
 
-# The metrics that are a proportion of rows, so that their interval is exact.
-PROPORTIONS: Mapping[str, Callable[[Confusion], Proportion]] = {
-    "accuracy": lambda confusion: confusion.accuracy,
-    "precision": lambda confusion: confusion.precision,
-    "recall": lambda confusion: confusion.recall,
+@dataclass(frozen=True)
+class Area(Metric):
+    """An area below a curve of a binary classifier's scores.
+
+    The area below the ROC by DeLong's method, which is asymptotic, from LEAST_LABELS
+    rows of either label on, for rows that are independent and count alike.
+    """
+
+    of: str = "roc_auc"  # the attribute of Scores
+
+    @property
+    def whole_only(self) -> bool:
+        """Its histograms are too large to be kept for every slice."""
+        return True
+
+    def unfit(self, settings: Evaluation) -> str:
+        """Refuses weights and clusters."""
+        odd = settings.weight or settings.cluster
+        return odd and f"its error has no estimate here where rows have a {odd!r}"
+
+    def value(self, group: Group, role: Role) -> float:
+        """From the histogram, every row by its weight."""
+        scores = group.candidate if role == "candidate" else group.production
+        return float(getattr(scores, self.of)) if scores else nan
+
+    def sample(self, group: Group, role: Role) -> Sample | None:
+        """DeLong's; none for the other areas."""
+        scores = group.candidate if role == "candidate" else group.production
+        if self.refused or scores is None or not group.is_plain:
+            return None
+        return _area(*scores.area, scores.labels)
+
+    def gain(self, group: Group) -> Sample | None:
+        """DeLong's paired test, from both models' scores together."""
+        if self.refused or group.joint is None or not group.is_plain:
+            return None
+        change = self.value(group, "candidate") - self.value(group, "production")
+        return _area(change, group.joint.error, group.joint.labels)
+
+
+LEAST_LABELS = 100  # rows of the rarer label that DeLong's test wants
+
+
+def _area(value: float, error: float, labels: Any) -> Normal:
+    """Of a row, no more than 1 / labels of the area hangs on where it stands."""
+    rarer = int(labels.min())
+    least = sqrt(rule_of_three(1.0, rarer) / max(rarer, 1))
+    return Normal(value, max(error, least), rarer, LEAST_LABELS)
+
+
+def _columns(moments: Moments, role: Role, classes: int = 1) -> Floats:
+    """The means of num and of den of one model, (2, classes)."""
+    found = moments.mean.reshape(-1, 2, classes)
+    return np.asarray(found[ROLES.index(role)])
+
+
+def _quotient(moments: Moments, role: Role, classes: int = 1) -> float:
+    num, den = _columns(moments, role, classes)
+    kept = den > 0
+    return float((num[kept] / den[kept]).mean()) if kept.any() else nan
+
+
+def _role(means: Means, role: Role) -> Means:
+    """One model's part."""
+    rows = np.eye(2, len(means.moments.mean), 2 * ROLES.index(role))
+    corners = None if means.corners is None else means.corners @ rows.T
+    return replace(means, moments=means.moments.mapped(rows), corners=corners)
+
+
+def _delta(
+    moments: Moments, roles: Sequence[Role], classes: int, group: Group
+) -> Normal:
+    """A mean of quotients, or the candidate's less production's, with its error.
+
+    To first order it moves with a row as the sum of (num - quotient den) / mean(den)
+    does, whose standard error this is. Source: the delta method, van der Vaart,
+    Asymptotic Statistics (1998), theorem 3.1.
+    """
+    along = np.zeros_like(moments.mean).reshape(-1, 2, classes)
+    value = 0.0
+    for role, sign in zip(roles, (1, -1), strict=False):
+        num, den = _columns(moments, role, classes)
+        kept = np.flatnonzero(den > 0)
+        quotients = num[kept] / den[kept]
+        value += sign * (float(quotients.mean()) if kept.size else nan)
+        place = along[ROLES.index(role)]
+        place[0, kept] = sign / den[kept] / max(kept.size, 1)
+        place[1, kept] = -place[0, kept] * quotients
+    rows = max(moments.rows, 1)
+    worst = float(np.abs(along).max(initial=0.0)) * 2 * group.rows / rows
+    variance = max(moments.variance(along.ravel()), rule_of_three(worst, rows))
+    least = LEAST_ROWS if group.clusters is None else LEAST_CLUSTERS
+    return Normal(value, sqrt(variance / rows), moments.rows, least)
+
+
+def _rooted(means: Means) -> Normal:
+    """The gain in a root of a mean, by the delta method; `means` are negative."""
+    num, den, num_, den_ = means.moments.mean
+    mine, theirs = (sqrt(max(-n / d, 0.0)) for n, d in ((num, den), (num_, den_)))
+    slopes = [1 / (2 * each) if each else 0.0 for each in (mine, theirs)]
+    along = np.array(
+        [slopes[0] / den, slopes[0] * mine**2 / den]
+        + [-slopes[1] / den_, -slopes[1] * theirs**2 / den_]
+    )
+    rows = means.moments.rows
+    error = sqrt(means.moments.variance(along) / max(rows, 1))
+    return Normal(theirs - mine, error, rows, means.least)
+
+
+def _difference(moments: Moments) -> Difference:
+    """Rows that only one of two models gets right, from means and products."""
+    rows = moments.rows
+    both = moments.scatter[0, 2] + rows * moments.mean[0] * moments.mean[2]
+    mine, theirs = (round(rows * moments.mean[place] - both) for place in (0, 2))
+    return Difference(mine, theirs, rows)
+
+
+def _accuracy(label: Integers, called: Integers, _: int) -> tuple[Any, Any]:
+    return label == called, np.True_
+
+
+def _precision(label: Integers, called: Integers, k: int) -> tuple[Any, Any]:
+    return (label == k) & (called == k), called == k
+
+
+def _recall(label: Integers, called: Integers, k: int) -> tuple[Any, Any]:
+    return (label == k) & (called == k), label == k
+
+
+def _f1(label: Integers, called: Integers, k: int) -> tuple[Any, Any]:
+    """2 tp / (2 tp + fp + fn), the harmonic mean of precision and recall."""
+    both = (label == k) & (called == k)
+    return 2 * both.astype(np.int64), (label == k) + (called == k).astype(np.int64)
+
+
+def _fraction(name: str, title: str, features: Features, *classes: int) -> Fraction:
+    exact, shared = features is not _f1, features in (_accuracy, _recall)
+    return Fraction(
+        name, title, True, True, "", features, classes or (1,), exact, shared
+    )
+
+
+EPSILON = float(np.finfo(np.float64).eps)
+
+
+def _nats(truth: Floats) -> Floats:
+    """-ln of the probability given to the truth.
+
+    An answer of exactly 0 that is wrong costs 36 nats, not infinitely many: the same
+    epsilon as scikit-learn's log_loss.
+    """
+    return np.asarray(-np.log(np.clip(truth, EPSILON, 1 - EPSILON)))
+
+
+def _log_loss(batch: Batch, role: Role) -> Floats:
+    scores = batch.predictions[role]
+    return _nats(np.where(batch.labels, scores, 1 - scores))
+
+
+def _brier(batch: Batch, role: Role) -> Floats:
+    """(p - y) ** 2: Brier, Monthly Weather Review 78 (1950) 1."""
+    return np.asarray(np.square(batch.predictions[role] - batch.labels))
+
+
+NOISY = "noise alone makes it larger than 0, the more the fewer the rows"
+NO_ERROR = "its error has no estimate that holds for rare positives; gate roc_auc"
+
+
+def _binary(settings: Evaluation) -> list[Metric]:
+    return [
+        _fraction("accuracy", "Accuracy", _accuracy),
+        _fraction("balanced_accuracy", "Balanced accuracy", _recall, 0, 1),
+        _fraction("precision", "Precision", _precision),
+        _fraction("recall", "Recall", _recall),
+        _fraction("specificity", "Specificity", _recall, 0),
+        _fraction("f1", "F1", _f1),
+        Area("roc_auc", "ROC AUC"),
+        Area("pr_auc", "PR AUC", refused=NO_ERROR, of="pr_auc"),
+        Mean("log_loss", "Log loss", False, rows=_log_loss),
+        Mean("brier", "Brier score", False, rows=_brier, range=UNIT),
+        Area(
+            "calibration_error",
+            "Calibration error",
+            False,
+            refused=NOISY + "; gate log_loss or brier",
+            of="calibration_error",
+        ),
+    ]
+
+
+def _multiclass(settings: Evaluation) -> list[Metric]:
+    each = range(len(settings.classes))
+    whole: list[Metric] = [
+        _fraction("accuracy", "Accuracy", _accuracy),
+        _fraction("balanced_accuracy", "Balanced accuracy", _recall, *each),
+        _fraction("macro_f1", "Macro F1", _f1, *each),
+        _fraction("micro_f1", "Micro F1", _accuracy),  # of one label each, the same
+        Mean(
+            *("top_k_accuracy", f"Top-{settings.top_k} accuracy", True, True),
+            rows=partial(_top_k, k=settings.top_k),
+            range=UNIT,
+            exact=True,
+        ),
+        Mean("log_loss", "Log loss", False, rows=_class_log_loss),
+    ]
+    return whole + [
+        _fraction(f"{kind}[{name}]", f"{title} of {name}", features, place)
+        for kind, title, features in (
+            ("precision", "Precision", _precision),
+            ("recall", "Recall", _recall),
+            ("f1", "F1", _f1),
+        )
+        for place, name in enumerate(settings.classes)
+    ]
+
+
+def _top_k(batch: Batch, role: Role, k: int) -> Floats:
+    """1 where fewer than k classes come before the truth, else 0.
+
+    Of classes with the same probability the later one comes first, as in scikit-learn.
+    """
+    scores, labels = batch.predictions[role], batch.labels.astype(np.int64)
+    truth = np.take_along_axis(scores, labels[:, None], axis=1)
+    later = np.arange(scores.shape[1]) > labels[:, None]
+    before = (scores > truth) | ((scores == truth) & later)
+    return np.asarray(before.sum(axis=1) < k, np.float64)
+
+
+def _class_log_loss(batch: Batch, role: Role) -> Floats:
+    labels = batch.labels.astype(np.int64)[:, None]
+    return _nats(np.take_along_axis(batch.predictions[role], labels, axis=1)[:, 0])
+
+
+def _regression(settings: Evaluation) -> list[Metric]:
+    return [
+        Mean("mae", "Mean absolute error", False, rows=_absolute),
+        Mean("rmse", "Root mean squared error", False, rows=_squared, root=True),
+        Mean(
+            *("bias", "Bias", False),
+            refused="it is best in the middle; gate mae",
+            rows=_error,
+            range=ANY,
+        ),
+        Mean(
+            *("quantile_loss", f"Loss of quantile {settings.quantile:g}", False),
+            rows=partial(_pinball, quantile=settings.quantile),
+        ),
+        Explained("r2", "R2", refused="it is rmse on another scale; gate rmse"),
+    ]
+
+
+def _error(batch: Batch, role: Role) -> Floats:
+    """Prediction less truth: its mean is the bias."""
+    return np.asarray(batch.predictions[role] - batch.labels)
+
+
+def _absolute(batch: Batch, role: Role) -> Floats:
+    return np.abs(_error(batch, role))
+
+
+def _squared(batch: Batch, role: Role) -> Floats:
+    return np.square(_error(batch, role))
+
+
+def _pinball(batch: Batch, role: Role, quantile: float) -> Floats:
+    """Koenker & Bassett, Econometrica 46 (1978) 33."""
+    error = _error(batch, role)
+    return np.maximum((1 - quantile) * error, -quantile * error)
+
+
+@dataclass(frozen=True)
+class Explained(Metric):
+    """1 less the squared errors over those of the labels' mean."""
+
+    def value(self, group: Group, role: Role) -> float:
+        """From the labels' moments, every row by its weight."""
+        if group.labels is None or "rmse" not in group.means:
+            return nan
+        spread = group.labels.spread
+        error = _quotient(group.moments("rmse"), role) * group.labels.weight
+        return 1 - error / spread if spread > 0 else nan
+
+
+def _ranking(settings: Evaluation) -> list[Metric]:
+    k = settings.top_k
+    return [
+        Mean("ndcg", f"NDCG@{k}", rows=partial(_ndcg, k=k), range=UNIT),
+        Mean("mrr", "Mean reciprocal rank", rows=_reciprocal_rank, range=UNIT),
+        Mean(
+            *("hit_rate", f"Hit rate@{k}", True, True),
+            rows=partial(_hits, k=k),
+            range=UNIT,
+            exact=True,
+        ),
+    ]
+
+
+def _ranked(batch: Batch, role: Role) -> tuple[Floats, Floats, Integers]:
+    assert batch.queries is not None, "a ranking has queries"
+    return batch.labels, batch.predictions[role], batch.queries
+
+
+def _ndcg(batch: Batch, role: Role, k: int) -> Floats:
+    return ranking.ndcg(*_ranked(batch, role), k)
+
+
+def _reciprocal_rank(batch: Batch, role: Role) -> Floats:
+    return ranking.reciprocal_rank(*_ranked(batch, role))
+
+
+def _hits(batch: Batch, role: Role, k: int) -> Floats:
+    return ranking.hits(*_ranked(batch, role), k)
+
+
+def _own(settings: Evaluation) -> list[Metric]:
+    """The team's own score, where there is one."""
+    if settings.score is None:
+        return []
+    ends = Interval(settings.score.low, settings.score.high)
+    higher = settings.score.better == "higher"
+    return [Mean("score", "Own score", higher, rows=_own_score, range=ends)]
+
+
+def _own_score(batch: Batch, role: Role) -> Floats:
+    return batch.scores[role]
+
+
+TASKS: Mapping[str, Callable[[Evaluation], list[Metric]]] = {
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "regression": _regression,
+    "ranking": _ranking,
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows by (label, candidate positive, production positive), in binary order.
+def catalogue(settings: Evaluation) -> dict[str, Metric]:
+    """Every metric of the settings' task by its name, the first the leading one.
 
-    Without a production, that last one is 0 throughout.
+    Raises BadConfiguration for a `clip` of what has bounds of its own.
     """
-
-    cells: tuple[int, ...] = (0,) * 8
-
-    def __add__(self, other: Table) -> Table:
-        return Table(tuple(a + b for a, b in zip(self.cells, other.cells, strict=True)))
-
-    @property
-    def rows(self) -> int:
-        """All of them."""
-        return sum(self.cells)
-
-    def confusion(self, role: Role) -> Confusion:
-        """The table of one of the two models."""
-        bit = 1 if role == "candidate" else 0
-        counts = [0] * 4
-        for cell, count in enumerate(self.cells):
-            counts[cell >> 2 << 1 | cell >> bit & 1] += count
-        return Confusion(*counts)
-
-    @property
-    def pair(self) -> Difference:
-        """Rows where only the candidate, and where only production, is right."""
-        better = self.cells[0b001] + self.cells[0b110]
-        worse = self.cells[0b010] + self.cells[0b101]
-        return Difference(better, worse, self.rows)
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """What one model's probabilities add up to."""
-
-    histogram: Integers  # (2, BINS): rows by label and by bin
-    squared_errors: float  # sum of (p - y) ** 2
-    log_losses: float  # sum of -ln of the probability given to the truth
-
-    def __add__(self, other: Scores) -> Scores:
-        return Scores(
-            self.histogram + other.histogram,
-            self.squared_errors + other.squared_errors,
-            self.log_losses + other.log_losses,
-        )
-
-    @property
-    def rows(self) -> int:
-        """All of them."""
-        return int(self.histogram.sum())
-
-    @property
-    def brier(self) -> float:
-        """The mean of (p - y) ** 2 (Brier, Monthly Weather Review 78 (1950) 1)."""
-        return self.squared_errors / self.rows
-
-    @property
-    def log_loss(self) -> float:
-        """The mean of -ln of the probability given to the truth, in nats."""
-        return self.log_losses / self.rows
-
-    @property
-    def roc_auc(self) -> float:
-        """P(a positive scores above a negative), ties half; NaN without one of both.
-
-        Scores of one bin count as ties: at most 1e-3 off for smooth scores, and
-        typically 1e-6. It is the trapezoid area below `roc`.
-        """
-        negatives, positives = self.histogram
-        pairs = float(negatives.sum()) * float(positives.sum())
-        below = np.cumsum(negatives) - negatives / 2
-        return float(positives @ below) / pairs if pairs else nan
-
-    def roc(self) -> tuple[Floats, Floats]:
-        """False and true positive rates, (BINS + 1,) each, from threshold 1 to 0."""
-        called = np.cumsum(self.histogram[:, ::-1], axis=1)
-        rates = called / np.maximum(called[:, -1:], 1)
-        return np.insert(rates[0], 0, 0.0), np.insert(rates[1], 0, 0.0)
-
-    def calibration(self, bins: int = 20) -> tuple[Floats, list[Proportion]]:
-        """The mean probability (to half a fine bin) and the positives of each bin.
-
-        Bins without a row are left out.
-        """
-        fine = self.histogram.reshape(2, bins, -1)
-        centres = ((np.arange(BINS) + 0.5) / BINS).reshape(bins, -1)
-        rows = fine.sum(axis=(0, 2))
-        kept = rows > 0
-        means = (fine.sum(axis=0) * centres).sum(axis=1)[kept] / rows[kept]
-        hits = fine[1].sum(axis=1)[kept]
-        pairs = zip(hits.tolist(), rows[kept].tolist(), strict=True)
-        return means, [Proportion(hit, of) for hit, of in pairs]
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """All that is kept of the rows: its size depends on the slices, not on the rows."""
-
-    tables: Mapping[Slice, Table]
-    candidate: Scores
-    production: Scores | None
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            _summed((*self.tables.items(), *other.tables.items())),
-            self.candidate + other.candidate,
-            _both(self.production, other.production),
-        )
-
-    @property
-    def whole(self) -> Table:
-        """The table of all rows."""
-        return self.tables[WHOLE]
-
-    def per(self, column: str) -> dict[str, Table]:
-        """The table of each value of a slice column, in order of the value."""
-        tables = sorted(self.tables.items())
-        return {value: table for (name, value), table in tables if name == column}
-
-
-def _summed(items: Iterable[tuple[Slice, Table]]) -> dict[Slice, Table]:
-    sums: defaultdict[Slice, Table] = defaultdict(Table)
-    for key, table in items:
-        sums[key] += table
-    return dict(sums)
-
-
-def _both(one: Scores | None, other: Scores | None) -> Scores | None:
-    if one is None or other is None:
-        if one is not other:
-            raise ValueError("expected production in both counts or in neither")
-        return None
-    return one + other
-
-
-def fold(
-    labels: Booleans,
-    candidate: Floats,
-    production: Floats | None,
-    slices: Mapping[str, pa.Array],
-    threshold: float,
-) -> Counts:
-    """The counts of one batch.
-
-    `labels` and the scores have shape (n,), scores are probabilities in 0..1 and count
-    as positive from `threshold` on; `slices` holds a column of n values for each name.
-    """
-    cells = labels * 4 + (candidate >= threshold) * 2
-    if production is not None:
-        cells = cells + (production >= threshold)
-    tables = [(WHOLE, _tables(cells, np.zeros_like(cells), 1)[0])]
-    for name, column in slices.items():
-        tables.extend(((name, value), t) for value, t in _sliced(cells, column))
-    other = None if production is None else _scores(labels, production)
-    return Counts(_summed(tables), _scores(labels, candidate), other)
-
-
-def _sliced(cells: Integers, column: pa.Array) -> Iterator[tuple[str, Table]]:
-    """(value, table) for each distinct value of `column` as text."""
-    text = pc.fill_null(column.cast(pa.string()), "")
-    encoded = text.dictionary_encode()
-    values = [value or MISSING for value in encoded.dictionary.to_pylist()]
-    return zip(values, _tables(cells, encoded.indices.to_numpy(), len(values)))
-
-
-def _tables(cells: Integers, groups: npt.NDArray[Any], count: int) -> list[Table]:
-    """A table for each of `count` groups; `groups` has shape (n,)."""
-    flat = np.bincount(groups.astype(np.int64) * 8 + cells, minlength=8 * count)
-    return [Table(tuple(row)) for row in flat.reshape(count, 8).tolist()]
-
-
-def _scores(labels: Booleans, scores: Floats) -> Scores:
-    bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
-    histogram = np.bincount(labels * BINS + bins, minlength=2 * BINS)
-    # An answer of exactly 0 or 1 that is wrong costs 36 nats, not infinitely many: the
-    # same epsilon as scikit-learn's log_loss.
-    epsilon = np.finfo(np.float64).eps
-    truth = np.clip(np.where(labels, scores, 1 - scores), epsilon, 1 - epsilon)
-    return Scores(
-        histogram.reshape(2, BINS),
-        float(np.square(scores - labels).sum()),
-        float(-np.log(truth).sum()),
-    )
+    found = {
+        each.name: each for each in (*TASKS[settings.task](settings), *_own(settings))
+    }
+    for name, limit in settings.clip.items():
+        metric = found.get(name)
+        if not isinstance(metric, Mean) or metric.refused or metric.range.high < inf:
+            raise BadConfiguration(
+                "evaluation.clip to name losses without a bound",
+                f"{name!r} of a {settings.task} task",
+                "leave it out: docs/evaluation.md lists the metrics",
+            )
+        found[name] = replace(metric, clip=limit**2 if metric.root else limit)
+    return found

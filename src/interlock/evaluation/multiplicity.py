@@ -51,7 +51,7 @@ def e_bh(e_values: Sequence[float]) -> list[float]:
     way. Source: Wang & Ramdas, Journal of the Royal Statistical Society B 84 (2022)
     822.
     """
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return benjamini_hochberg((1 / np.asarray(e_values, float)).tolist())
 
 

@@ -1,43 +1,31 @@
-"""The predictions of a version, made in a process of its own.
+"""The predictions of each version, made in processes of their own and checked here.
 
-Two versions' modules have the same names, so each version is loaded by a child,
-`python -m interlock.evaluation.predict`, and candidate and production run side by side.
-A child that ends well leaves its predictions as Parquet; one that refuses prints the
-refusal as JSON on the last line of its output and exits with the refusal's code.
+What a model can get wrong without raising is found out: too few or too many answers,
+answers that are no numbers, and answers in another order than the rows. A process that
+is killed is replaced once, for that says nothing about the model; one that dies twice
+on the same rows, or says nothing for too long, breaks the check.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from threading import Lock, Semaphore
+from typing import Any, Self, TypeAlias
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from tqdm import tqdm
 
+from interlock.child import Child, Ended
 from interlock.errors import CheckBroken, Refusal
-from interlock.evaluation import data
-from interlock.evaluation.files import replacing
-from interlock.model import load_folder
+from interlock.model import Array
 
-Child: TypeAlias = "subprocess.Popen[str]"
+Columns: TypeAlias = Mapping[str, Array]
 
-PREDICTIONS = pa.schema([("row", pa.int64()), ("prediction", pa.float64())])
-ARROW = {
-    "number": pa.float64(),
-    "integer": pa.int64(),
-    "boolean": pa.bool_(),
-    "string": pa.string(),
-}
+ASKED_AGAIN = 32  # rows of each batch
+SAME = 0.05  # of the spread of a batch's answers: what arithmetic may change
 
 
 @dataclass(frozen=True)
@@ -52,119 +40,154 @@ class Version:
     contract: Mapping[str, Any]
 
 
-def side_by_side(
-    versions: Sequence[Version], source: Path, rows: int, scratch: Path
-) -> list[Path]:
-    """The predictions of each version for every row of `source`, as Parquet files.
+class Models:
+    """The versions side by side, as often as there are workers."""
 
-    Raises CheckBroken with what the first version that broke said, and ends the others.
-    """
-    folders = [scratch / str(line) for line in range(len(versions))]
-    with ExitStack() as children:
-        started = [
-            children.enter_context(_child(version, source, rows, own))
-            for version, own in zip(versions, folders, strict=True)
-        ]
-        return [
-            _answer(version.name, child, _file(own))
-            for version, child, own in zip(versions, started, folders, strict=True)
-        ]
+    def __init__(
+        self, versions: Sequence[Version], patience: float, workers: int
+    ) -> None:
+        """`patience` is how many seconds a version may take for a batch."""
+        self._versions, self._patience = versions, patience
+        self._free = Semaphore(workers)
+        self._idle: deque[list[_Seat]] = deque()
+        self._all: list[_Seat] = []
+        self._lock, self._closed = Lock(), False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def columns(self) -> set[str]:
+        """What one version or another reads."""
+        return {
+            name for version in self._versions for name in version.contract["input"]
+        }
+
+    def close(self) -> None:
+        """End every process; whoever waits for one hears of it."""
+        with self._lock:
+            self._closed = True
+        for seat in self._all:
+            seat.close()
+
+    def predict(self, columns: Columns, first: int) -> list[Array]:
+        """Each version's answers, (n,) each; `first` is the number of the first row.
+
+        Raises CheckBroken, naming the version and the row or rows.
+        """
+        rows = range(first, first + len(next(iter(columns.values()))))
+        picked = _picked(rows)
+        sample = {name: column[picked] for name, column in columns.items()}
+        with self._free:
+            seats = self._taken()
+            answers = _asked(seats, columns, rows)
+            again = _asked(seats, sample, rows[: len(picked)])
+            self._idle.append(seats)
+        for seat, answer, other in zip(seats, answers, again, strict=True):
+            seat.demand_same(answer, picked, other, first)
+        return answers
+
+    def _taken(self) -> list[_Seat]:
+        with suppress(IndexError):
+            return self._idle.pop()
+        with self._lock:
+            if self._closed:
+                raise CheckBroken("models to ask", "they were ended", "run it again")
+            seats = [_Seat(version, self._patience) for version in self._versions]
+            self._all += seats
+        return seats
 
 
-def _file(folder: Path) -> Path:
-    return folder / "predictions.parquet"
+def _asked(seats: Sequence[_Seat], columns: Columns, rows: range) -> list[Array]:
+    for seat in seats:
+        seat.send(columns, rows)
+    return [seat.answer() for seat in seats]
 
 
-@contextmanager
-def _child(version: Version, source: Path, rows: int, own: Path) -> Iterator[Child]:
-    own.mkdir()
-    contract = own / "contract.json"
-    contract.write_text(json.dumps(dict(version.contract), default=dict), "utf-8")
-    # -P: what the version lacks must not be found in the folder we happen to be in.
-    command = [sys.executable, "-P", "-m", "interlock.evaluation.predict"]
-    command += [str(path) for path in (version.folder, contract, source, _file(own))]
-    command += ["--rows", str(rows), "--name", version.name, "--line", own.name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+def _picked(rows: range) -> Array:
+    """Places of some rows of a batch in another order, always the same for a batch."""
+    chance = np.random.default_rng(rows.start)
+    return chance.choice(len(rows), min(len(rows), ASKED_AGAIN), replace=False)
+
+
+class _Seat:
+    """A version's place at a worker: its child, or the one that replaced it."""
+
+    def __init__(self, version: Version, patience: float) -> None:
+        self._version, self._patience = version, patience
+        self._question, self._rows = dict[str, Array](), range(0)
+        self._child = self._started()
+        self._lock, self._closed = Lock(), False
+
+    def _started(self) -> Child:
+        return Child(self._version.folder, self._version.contract, self._patience)
+
+    def close(self) -> None:
+        """End the child, and let there be no other."""
+        with self._lock:
+            self._closed = True
+            self._child.close()
+
+    def send(self, columns: Columns, rows: range) -> None:
+        """Ask for these rows, to hear the answer later."""
+        known = self._version.contract["input"]
+        self._question = {name: columns[name] for name in known if name in columns}
+        self._rows = rows
+        self._child.send(self._question, rows.start)
+
+    def answer(self) -> Array:
+        """A number for each row that was sent."""
         try:
-            yield child
-        finally:
-            child.kill()
+            return self._once()
+        except Ended as end:
+            self._replace(end)
+        try:
+            return self._once()
+        except Ended as end:
+            raise self._broken(f"{end} a second time") from None
 
+    def _once(self) -> Array:
+        try:
+            numbers = self._child.answer().numbers
+        except Refusal as no:
+            found = f"{self._version.name}: {no.found}"
+            raise CheckBroken(no.expected, found, no.todo) from no
+        if len(numbers) != len(self._rows):
+            raise self._broken(f"sent {len(numbers)} numbers")
+        return numbers
 
-def _answer(name: str, child: Child, out: Path) -> Path:
-    """`out`, once the child has ended and has written it."""
-    printed, _ = child.communicate()
-    if child.returncode < 0:
-        raise CheckBroken(
-            f"the process that predicts with {name} to end by itself",
-            f"it was ended by {signal.Signals(-child.returncode).name}",
-            "if memory ran out, lower evaluation.batch_rows; then run it again",
-        )
-    if child.returncode or not out.exists():
-        raise _refusal(name, printed, child.returncode)
-    return out
+    def _replace(self, end: Ended) -> None:
+        with self._lock:
+            if self._closed or not end.again:
+                raise self._broken(str(end))
+            self._child.close()
+            self._child = self._started()
+        self._child.send(self._question, self._rows.start)
 
-
-def _refusal(name: str, printed: str, code: int) -> CheckBroken:
-    try:
-        said = json.loads(printed.rstrip().rpartition("\n")[2])
-        return CheckBroken(said["expected"], f"{name}: {said['found']}", said["todo"])
-    except (ValueError, KeyError, TypeError):
+    def _broken(self, found: str) -> CheckBroken:
+        rows = f"rows {self._rows.start} to {self._rows.stop - 1}"
         return CheckBroken(
-            f"the process that predicts with {name} to end well",
-            f"exit code {code}, and no predictions",
-            "read its error output above",
+            f"the process that predicts with {self._version.name} to answer",
+            f"on {rows}, it {found}",
+            "read its error output above; if memory ran out, lower "
+            "evaluation.batch_rows; if it is slow, raise evaluation.patience",
         )
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The child: predict every row, or print the refusal and return its exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        # The last line of the output is ours alone; what a model prints is shown.
-        with redirect_stdout(sys.stderr):
-            _predict_all(options)
-    except Refusal as refusal:
-        print(json.dumps(vars(refusal)))
-        return refusal.exit_code
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("folder", "contract", "source", "out"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--rows", type=int, required=True, help="of one batch")
-    parser.add_argument("--name", default="model", help="on the progress bar")
-    parser.add_argument("--line", type=int, default=0, help="of the progress bar")
-    return parser
-
-
-def _predict_all(options: argparse.Namespace) -> None:
-    contract = json.loads(options.contract.read_text("utf-8"))
-    model = load_folder(options.folder, contract)
-    columns = {name: ARROW[kind] for name, kind in model.schema.input.items()}
-    with replacing(options.out) as part, _progress(options) as bar:
-        with pq.ParquetWriter(part, PREDICTIONS, compression="zstd") as writer:
-            first = 0
-            for batch in data.batches(options.source, columns, options.rows):
-                answers = model.predict(data.arrays(batch), first)
-                rows = np.arange(first, first + len(answers))
-                writer.write(pa.record_batch([rows, answers], schema=PREDICTIONS))
-                first += len(answers)
-                bar.update(len(answers))
-
-
-def _progress(options: argparse.Namespace) -> Any:
-    return tqdm(
-        total=data.total(options.source),
-        desc=options.name,
-        position=options.line,
-        unit=" rows",
-        unit_scale=True,
-        disable=None,  # only when a person watches
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    def demand_same(
+        self, whole: Array, picked: Array, again: Array, first: int
+    ) -> None:
+        """Refuse answers that another batch would not get: those of other rows."""
+        spread = SAME * whole.std() + 1e-6 * np.abs(whole).max()
+        apart = np.abs(whole[picked] - again).reshape(len(picked), -1).max(axis=1)
+        moved = np.flatnonzero(~(apart <= spread))
+        if moved.size:
+            row = picked[moved[0]]
+            raise CheckBroken(
+                "every row to get its own answer, whichever rows are beside it",
+                f"{self._version.name}: {whole[row]} at row {first + row}"
+                f", but {again[moved[0]]} among {len(picked)} rows of its batch",
+                "keep the order of the rows, and let none depend on another",
+            )

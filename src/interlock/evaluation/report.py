@@ -15,20 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from interlock.evaluation import wording
 from interlock.evaluation.charts import charts
 from interlock.evaluation.intervals import Interval
-from interlock.evaluation.metrics import Counts
+from interlock.evaluation.counts import Counts
 
 Record = Mapping[str, Any]
 
 SHOWN = 50  # slices of a column in the report's table; metrics.json has them all
-ROWS = (
-    ("accuracy", "Accuracy"),
-    ("precision", "Precision"),
-    ("recall", "Recall"),
-    ("f1", "F1"),
-    ("roc_auc", "ROC AUC"),
-    ("log_loss", "Log loss"),
-    ("brier", "Brier score"),
-)
 
 
 def html(metrics: Record, counts: Counts) -> str:
@@ -41,7 +32,7 @@ def html(metrics: Record, counts: Counts) -> str:
         metrics,
         charts=charts(metrics, counts),
         columns=columns,
-        names=ROWS,
+        leading=metrics["metrics"][0],
         shown=SHOWN,
     )
     return text
@@ -50,7 +41,7 @@ def html(metrics: Record, counts: Counts) -> str:
 def markdown(metrics: Record) -> str:
     """summary.md, for a job's summary page."""
     page = _environment(autoescape=False).get_template("summary.md.j2")
-    text: str = page.render(metrics, names=ROWS)
+    text: str = page.render(metrics, leading=metrics["metrics"][0])
     return text
 
 
@@ -75,17 +66,16 @@ def _environment(autoescape: bool) -> Environment:
     return environment
 
 
-def score(number: Record) -> str:
-    """A metric: in percent where it has an interval, else as it is.
+def score(number: Record, share: bool = True) -> str:
+    """A metric: in percent if it is a share, else as it is.
 
-    >>> score({"value": 0.8951, "low": 0.893, "high": 0.897}), score({"value": 0.25})
-    ('89.5 %', '0.2500')
+    >>> score({"value": 0.8951, "low": 0.893, "high": 0.897}), score({"value": None})
+    ('89.5 %', 'undefined')
     """
     value = number["value"]
     if value is None:
         return "undefined"
-    interval = _interval(number)
-    return wording.percent(value, interval) if interval else f"{value:.4f}"
+    return wording.value(value, _interval(number), share)
 
 
 def glued(sentence: str) -> str:
@@ -93,19 +83,23 @@ def glued(sentence: str) -> str:
     return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def gain(pair: Record) -> str:
-    """A gain over production in points, with its sign."""
-    return wording.points(pair["value"], _interval(pair), "+")
+def gain(pair: Record, share: bool = True) -> str:
+    """A change from production, in points if it is of a share, with its sign."""
+    if pair["value"] is None:
+        return "undefined"
+    say = wording.points if share else wording.plain
+    return say(pair["value"], _interval(pair), "+")
 
 
-def span(number: Record, sign: str = "") -> str:
+def span(number: Record, sign: str = "", share: bool = True) -> str:
     """Both ends of a number's interval, or nothing."""
     interval = _interval(number)
-    return wording.span(interval, sign) if interval else ""
+    return wording.span(interval, sign, share) if interval else ""
 
 
 def _interval(number: Record) -> Interval | None:
-    return Interval(number["low"], number["high"]) if "low" in number else None
+    low, high = number.get("low"), number.get("high")
+    return None if low is None or high is None else Interval(low, high)
 
 
 def cell(text: object) -> str:

@@ -1,7 +1,7 @@
 """One evaluation from end to end, and the four files it leaves.
 
-The verdict is derived from predictions.parquet as it is kept, by `recount` and
-`gates.judge`: whoever has that file can derive it again.
+A batch is read, predicted, checked, kept and counted, and then forgotten. The verdict
+follows from predictions.parquet alone: `recount` gives the very counts it rests on.
 """
 
 from __future__ import annotations
@@ -10,28 +10,35 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from interlock import progress
 from interlock.config import Evaluation
 from interlock.errors import CheckBroken
-from interlock.evaluation import data, files, gates, predict, record, report
+from interlock.evaluation import data, engine, files, gates, latency
+from interlock.evaluation import record, report, rows
+from interlock.evaluation.counts import Counts, Plan, fold, plan
 from interlock.evaluation.gates import Condition, State, Verdict
-from interlock.evaluation.metrics import Counts, fold
-from interlock.evaluation.predict import Version
+from interlock.evaluation.latency import Ratios
+from interlock.evaluation.predict import Models, Version
 from interlock.evaluation.record import Record
 
-__all__ = ["FILES", "Outcome", "Version", "evaluate", "recount"]
+__all__ = ["FILES", "Outcome", "Version", "evaluate", "recount", "stream"]
 
 FILES = ("metrics.json", "predictions.parquet", "report.html", "summary.md")
-SLICE = "slice."  # before a slice column's name in predictions.parquet
+ENCODINGS = {
+    "row": "DELTA_BINARY_PACKED",
+    "candidate": "BYTE_STREAM_SPLIT",
+    "production": "BYTE_STREAM_SPLIT",
+}
 
 
 @dataclass(frozen=True)
@@ -69,15 +76,23 @@ def evaluate(
     judged, and CheckBroken when the check breaks: then `out` holds none of FILES.
     """
     started = time.monotonic()
-    conditions = [gates.parse(gate, settings.slices) for gate in settings.gates]
+    conditions = [gates.parse(gate, settings) for gate in settings.gates]
+    own = None
+    if settings.score:
+        own = data.function(settings.score.function, root)
     paths = _cleared(out)
     try:
         with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
             source = data.prepare(settings.data, root, Path(scratch))
             if account:
                 account.look(source)
-            facts = _predicted(candidate, production, settings, source, paths)
-        return _judged(facts, conditions, settings, paths, started, account)
+            predictions = paths["predictions.parquet"]
+            facts, counts, ratios = _predicted(
+                candidate, production, settings, source, predictions, own
+            )
+        return _judged(
+            facts, counts, ratios, conditions, settings, paths, started, account
+        )
     except pa.ArrowException as error:
         _cleared(out)
         raise CheckBroken("data that Arrow can read", str(error), "mend it") from error
@@ -100,16 +115,14 @@ def _predicted(
     production: Version | None,
     settings: Evaluation,
     source: Path,
-    paths: Mapping[str, Path],
-) -> record.Facts:
-    """Write predictions.parquet, and say what it was made from."""
+    out: Path,
+    own: rows.Own | None,
+) -> tuple[record.Facts, Counts, Ratios | None]:
+    """Write predictions.parquet; what it was made from, its counts, and the latency."""
     versions = [candidate] + ([production] if production else [])
     digest = files.digest(source)
-    with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
-        answers = predict.side_by_side(
-            versions, source, settings.batch_rows, Path(scratch)
-        )
-        _join(source, answers, settings, paths["predictions.parquet"])
+    counts = stream(versions, settings, source, out, own)
+    ratios = timed(versions, settings, source)
     if files.digest(source) != digest:
         raise CheckBroken(
             "the data to stay the same while it is read",
@@ -117,99 +130,114 @@ def _predicted(
             "evaluate a copy that nobody writes to",
         )
     names = [version.name for version in versions]
-    return record.Facts(names[0], names[1] if production else None, digest)
+    facts = record.Facts(names[0], names[1] if production else None, digest)
+    return facts, counts, ratios
 
 
-def _join(
-    source: Path, answers: Sequence[Path], settings: Evaluation, out: Path
-) -> None:
-    """Each row's label, slices and predictions in one file, row by row."""
-    columns = {name: pa.string() for name in settings.slices}
-    truth = data.batches(source, {**columns, settings.label: None}, settings.batch_rows)
-    streams = [_answers(path, settings.batch_rows) for path in answers]
-    with files.replacing(out) as part:
-        with pq.ParquetWriter(part, _schema(settings), compression="zstd") as writer:
-            first = 0
-            for batch in truth:
-                given = [next(stream, None) for stream in streams]
-                writer.write(_joined(batch, given, settings, first))
-                first += batch.num_rows
-            if any(next(stream, None) for stream in streams):
-                raise _lengths("more")
+def stream(
+    versions: Sequence[Version],
+    settings: Evaluation,
+    source: Path,
+    out: Path,
+    own: rows.Own | None = None,
+) -> Counts:
+    """Predict batch by batch, write the predictions of each, and add up the counts.
+
+    `own` is the team's function of evaluation.score.
+    """
+    read = data.batches(source, _columns(versions, settings), settings.batch_rows)
+    batches = rows.whole_queries(read, settings.query)
+    work = partial(_part, settings, own)
+    each = engine.mapped(work, versions, batches, settings)
+    counts: Counts | None = None
+    with files.replacing(out) as path, progress.in_rows(data.total(source)) as bar:
+        with _writer(path, settings) as writer, closing(each) as parts:
+            for joined, part in parts:
+                writer.write(joined)
+                counts = part if counts is None else counts + part
+                bar.update(joined.num_rows)
+    assert counts is not None, "data.batches refuses data without a row"
+    return counts
 
 
-def _answers(path: Path, rows: int) -> Iterator[pa.Array]:
-    for batch in data.batches(path, {"prediction": None}, rows):
-        yield batch["prediction"]
+def timed(
+    versions: Sequence[Version], settings: Evaluation, source: Path
+) -> Ratios | None:
+    """How fast the candidate is beside production, if a gate asks for it."""
+    asked = any(latency.ASKED in gate.expect for gate in settings.gates)
+    if not asked or len(versions) < 2:
+        return None
+    inputs = data.narrowest(version.contract["input"] for version in versions)
+    first = next(data.batches(source, inputs, latency.PAIRS))
+    both = versions[0], versions[1]
+    return latency.measured(both, data.arrays(first), settings.patience, latency.PAIRS)
 
 
-def _schema(settings: Evaluation) -> pa.Schema:
-    fixed = [("row", pa.int64()), ("label", pa.bool_())]
-    fixed += [("candidate", pa.float64()), ("production", pa.float64())]
-    return pa.schema(fixed + [(SLICE + name, pa.string()) for name in settings.slices])
+def _columns(versions: Sequence[Version], settings: Evaluation) -> data.Columns:
+    """All that is read: the models' columns by type, and what each row keeps."""
+    inputs = data.narrowest(version.contract["input"] for version in versions)
+    return {**rows.columns(settings), **inputs}
 
 
-def _joined(
-    batch: pa.RecordBatch, given: Sequence[pa.Array], settings: Evaluation, first: int
-) -> pa.RecordBatch:
-    rows = batch.num_rows
-    if any(answers is None or len(answers) != rows for answers in given):
-        raise _lengths("fewer")
-    for answers in given:
-        _demand_probabilities(answers, first)
-    padded = [*given, pa.nulls(rows, pa.float64())][:2]
-    slices = [pc.cast(batch[name], pa.string()) for name in settings.slices]
-    label = pa.array(data.labels(batch[settings.label], first))
-    numbers = pa.array(np.arange(first, first + rows))
-    return pa.record_batch([numbers, label, *padded, *slices], _schema(settings))
+def _part(
+    settings: Evaluation,
+    own: rows.Own | None,
+    models: Models,
+    first: int,
+    batch: pa.RecordBatch,
+) -> tuple[pa.RecordBatch, Counts]:
+    """What is kept of one batch, and what it counts for; what every worker does."""
+    names = [name for name in batch.schema.names if name in models.columns]
+    given = models.predict(data.arrays(batch.select(names)), first)
+    joined = rows.joined(batch, given, settings, first, own)
+    return joined, fold(rows.batch_of(joined, settings), _plan(settings))
 
 
-def _demand_probabilities(answers: pa.Array, first: int) -> None:
-    values = answers.to_numpy()
-    wrong = np.flatnonzero((values < 0) | (values > 1))
-    if wrong.size:
-        raise CheckBroken(
-            "every prediction to be a probability from 0 to 1",
-            f"{values[wrong[0]]} at row {first + wrong[0]}",
-            "let predict return probabilities",
-        )
-
-
-def _lengths(found: str) -> CheckBroken:
-    return CheckBroken(
-        "one prediction for each row", f"{found} predictions than rows", "mend the data"
+def _writer(path: Path, settings: Evaluation) -> pq.ParquetWriter:
+    """Of predictions.parquet, in the encodings that cost a third of the usual ones."""
+    schema = rows.schema(settings)
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=[n for n in schema.names if schema.field(n).type == data.TEXT],
+        column_encoding=ENCODINGS if settings.task != "multiclass" else None,
+        write_statistics=False,
     )
 
 
 def recount(predictions: Path, settings: Evaluation) -> Counts:
     """The counts of a predictions.parquet: all that a verdict rests on."""
+    wanted = _plan(settings)
     names = pq.read_schema(predictions).names
-    rows = data.batches(predictions, dict.fromkeys(names), settings.batch_rows)
-    first = _counted(next(rows), settings)
-    return sum((_counted(batch, settings) for batch in rows), start=first)
+    kept = data.batches(predictions, dict.fromkeys(names), settings.batch_rows)
+    whole = rows.whole_queries(kept, "query" if settings.query else "")
+    parts = (fold(rows.batch_of(batch, settings), wanted) for batch in whole)
+    first = next(parts)
+    return sum(parts, start=first)
 
 
-def _counted(batch: pa.RecordBatch, settings: Evaluation) -> Counts:
-    label, candidate = (data.arrays(batch)[name] for name in ("label", "candidate"))
-    paired = batch["production"].null_count == 0
-    production = batch["production"].to_numpy() if paired else None
-    slices = {name: batch[SLICE + name] for name in settings.slices}
-    return fold(label, candidate, production, slices, settings.threshold)
+def _plan(settings: Evaluation) -> Plan:
+    conditions = [gates.parse(gate, settings) for gate in settings.gates]
+    return plan(settings, [(each.metric, each.per) for each in conditions])
 
 
 def _judged(
     facts: record.Facts,
+    counts: Counts,
+    ratios: Ratios | None,
     conditions: Sequence[Condition],
     settings: Evaluation,
     paths: Mapping[str, Path],
     started: float,
     account: Account | None,
 ) -> Outcome:
-    counts = recount(paths["predictions.parquet"], settings)
-    verdicts = gates.judge(conditions, counts, settings)
+    measured = {latency.ASKED: ratios} if ratios else {}
+    verdicts = gates.judge(conditions, counts, settings, measured)
     digest = files.digest(paths["predictions.parquet"])
     seconds = time.monotonic() - started
     metrics = record.metrics(facts, counts, verdicts, settings, digest, seconds)
+    metrics["latency"] = ratios and record.latency(ratios)
     if account:
         metrics |= account.entry(metrics, paths["predictions.parquet"])
     _written(metrics, counts, paths)

@@ -14,13 +14,17 @@ once. When production changes the watch begins anew; until then an alarm stands.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
+from math import isfinite, nan
 from typing import Any
 
-from interlock.config import Watch
-from interlock.evaluation import betting
-from interlock.evaluation.metrics import PROPORTIONS, Confusion
+import pyarrow as pa
+
+from interlock.config import Evaluation, Watch
+from interlock.errors import BadConfiguration
+from interlock.evaluation import betting, rows
+from interlock.evaluation.counts import fold, plan
+from interlock.evaluation.metrics import catalogue
 from interlock.evaluation.wording import percent
 from interlock.registry.ledger import Entry, Use, related
 
@@ -33,6 +37,7 @@ class Night:
 
     judged: str
     production: str  # Manifest.model
+    metric: str
     rows: int
     value: float  # of the metric
 
@@ -45,6 +50,39 @@ class Point:
     evidence: float  # ln of the detector after it
     alarm_below: float | None  # where this night would have sounded; None: nowhere
     alarm: bool  # whether one stands after it
+
+
+def check(settings: Evaluation) -> None:
+    """Raise BadConfiguration for a metric that cannot be watched."""
+    known = catalogue(settings)
+    fit = [each.name for each in known.values() if each.share and each.higher]
+    if settings.watch and settings.watch.metric not in fit:
+        raise BadConfiguration(
+            f"evaluation.watch.metric to be one of {', '.join(fit)}",
+            settings.watch.metric,
+            "watch one of those; only shares lie between 0 and 1",
+        )
+
+
+def observed(
+    kept: Iterable[pa.RecordBatch], settings: Evaluation, metric: str
+) -> tuple[int, float]:
+    """How many rows these batches of predictions.parquet have, and production on them.
+
+    The metric is NaN where it is undefined.
+    """
+    alone = replace(settings, slices=(), cluster="", gates=())
+    wanted = plan(alone, [(metric, "")])
+    filled = (batch for batch in kept if batch.num_rows)
+    whole = rows.whole_queries(filled, "query" if settings.query else "")
+    counts = None
+    for batch in whole:
+        part = fold(rows.batch_of(batch, alone), wanted)
+        counts = part if counts is None else counts + part
+    if counts is None:
+        return 0, nan
+    value = catalogue(alone)[metric].value(counts.whole, "production")
+    return counts.whole.rows, value
 
 
 def settings_of(uses: Iterable[Use]) -> Watch | None:
@@ -68,7 +106,8 @@ def nights(
 
     Of sets that share rows and were used at once, so that neither could leave out the
     other's, the first counts. A night on which the metric is undefined, such as
-    precision where nothing was called positive, is left out.
+    precision where nothing was called positive, is left out; so is one of another
+    metric.
     """
     taken: dict[str, Use] = {}
     for use in uses:
@@ -76,14 +115,15 @@ def nights(
             shared = related(entries, use.rows) - {*use.night["without"]}
             if not shared & taken.keys():
                 taken[use.rows] = use
-    found = [_night(use, use.night, metric) for use in taken.values() if use.night]
-    return [night for night in found if isfinite(night.value)]
+    found = [_night(use, use.night) for use in taken.values() if use.night]
+    return [
+        night for night in found if night.metric == metric and isfinite(night.value)
+    ]
 
 
-def _night(use: Use, said: Mapping[str, Any], metric: str) -> Night:
-    confusion = Confusion(*said["counts"])
-    value = PROPORTIONS[metric](confusion).estimate
-    return Night(use.judged, use.production, sum(said["counts"]), value)
+def _night(use: Use, said: Mapping[str, Any]) -> Night:
+    value = float(said["value"])
+    return Night(use.judged, use.production, said["metric"], said["rows"], value)
 
 
 def trend(observed: Iterable[Night], settings: Watch) -> list[Point]:

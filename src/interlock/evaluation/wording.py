@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isnan
+from math import floor, inf, isnan, log10
 
 from interlock.evaluation.intervals import Interval
 
@@ -41,14 +41,48 @@ def points(value: float, interval: Interval | None = None, sign: str = "") -> st
     return "undefined" if isnan(value) else _scaled(value, interval, sign)
 
 
-def span(interval: Interval, sign: str = "") -> str:
-    """Both ends in percent or points, without the unit.
+def span(interval: Interval, sign: str = "", share: bool = True) -> str:
+    """Both ends in percent or points, or as they are; without the unit.
 
-    >>> span(Interval(0.8934, 0.8966))
-    '89.3 to 89.7'
+    >>> span(Interval(0.8934, 0.8966)), span(Interval(0.1, 0.104), "+", share=False)
+    ('89.3 to 89.7', '+0.1000 to +0.1040')
     """
-    low, high = (_scaled(end, interval, sign) for end in interval)
+    say = _scaled if share else plain
+    low, high = (say(end, interval, sign) for end in interval)
     return f"{low} to {high}"
+
+
+def plain(value: float, interval: Interval | None = None, sign: str = "") -> str:
+    """A number as it is, with two of the digits that its interval is wide.
+
+    >>> plain(0.25117, Interval(0.2481, 0.2543)), plain(1234.5, Interval(1200, 1270))
+    ('0.2512', '1234')
+    """
+    if isnan(value):
+        return "undefined"
+    if interval is None or not 0 < interval.high - interval.low < inf:
+        return f"{value:{sign}.6g}"
+    digits = max(0, 1 - floor(log10(interval.high - interval.low)))
+    return f"{value:{sign}.{digits}f}"
+
+
+def value(number: float, interval: Interval | None = None, share: bool = True) -> str:
+    """A metric: in percent if it is a share, else as it is."""
+    return percent(number, interval) if share else plain(number, interval)
+
+
+def change(number: float, interval: Interval | None = None, share: bool = True) -> str:
+    """A change from production in words.
+
+    >>> change(-0.117), change(0.02, None, share=False)
+    ('11.7 points below production', '0.02 above production')
+    """
+    if share:
+        return gain(number, interval)
+    if number == 0 or isnan(number):
+        return "undefined" if isnan(number) else "equal to production"
+    side = "above" if number > 0 else "below"
+    return f"{plain(abs(number), interval)} {side} production"
 
 
 def _scaled(value: float, interval: Interval | None, sign: str = "") -> str:

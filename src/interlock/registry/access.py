@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner, Signer
@@ -16,12 +17,11 @@ from securesystemslib.signer import CryptoSigner, Signer
 from interlock.artifact.chunks import digest
 from interlock.attest.envelope import seal
 from interlock.attest.trust import TrustRoot, first_root, follow
+from interlock.durable import make_folders, sync_folder
 from interlock.errors import BadConfiguration, VerificationFailed
 from interlock.home import home, note, replace
-from interlock.registry.records import Registry
-from interlock.registry.store import open_store
-
-_FIRST = "root/00000001.json"
+from interlock.registry.records import Registry, root_key
+from interlock.registry.store import open_store, read_required
 
 
 class NoRegistry(BadConfiguration):
@@ -39,7 +39,7 @@ def open_registry(url: str) -> Registry:
     root is not the one that this machine has seen before.
     """
     store = open_store(url)
-    records = [store.read(key) for key in store.keys("root/")]
+    records = [read_required(store, key) for key in store.keys("root/")]
     if not records:
         raise NoRegistry(
             "a registry with a trust root",
@@ -53,14 +53,20 @@ def open_registry(url: str) -> Registry:
 
 def known_trust(url: str) -> TrustRoot:
     """The newest trust root that this machine has seen of the registry; no network."""
-    folder = note("roots", open_store(url).url)
-    if not folder.is_dir():
+    seen = seen_roots(open_store(url).url)
+    if not seen:
         raise BadConfiguration(
             f"a trust root of {url} that this machine has seen",
             "none",
             "pull from that registry once, or set INTERLOCK_REGISTRY",
         )
-    return follow([path.read_bytes() for path in sorted(folder.glob("[0-9]*.json"))])
+    return follow(seen)
+
+
+def seen_roots(url: str) -> list[bytes]:
+    """The trust roots that this machine has seen of a store's registry, in order."""
+    paths = sorted(note("roots", url).glob("[0-9]*.json"))
+    return [path.read_bytes() for path in paths]
 
 
 def open_or_make(url: str) -> Registry:
@@ -68,7 +74,7 @@ def open_or_make(url: str) -> Registry:
     store = open_store(url)
     if not any(store.keys("root/")):
         own = _from_file(_named_file()) if _uri() else _own_signer(make=True)
-        store.create(_FIRST, seal(first_root(own.public_key), own))
+        store.create(root_key(1), seal(first_root(own.public_key), own))
     return open_registry(url)
 
 
@@ -144,8 +150,8 @@ def _from_file(path: Path) -> CryptoSigner:
 
 def _make_key(path: Path) -> None:
     """Write a new key for this machine only; whoever comes second uses the first's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    private = path.with_name(f".key-{os.getpid()}")
+    make_folders(path.parent)
+    private = path.with_name(f".key-{uuid4().hex}")
     handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(CryptoSigner.generate_ed25519().private_bytes)
@@ -157,12 +163,12 @@ def _make_key(path: Path) -> None:
         pass
     finally:
         private.unlink()
+    sync_folder(path.parent)  # before a registry is made that only this key can sign
 
 
 def _pin(url: str, records: Sequence[bytes]) -> None:
     """Remember the roots of a registry; refuse another first one, and fewer of them."""
-    folder = note("roots", url)
-    seen = [path.read_bytes() for path in sorted(folder.glob("[0-9]*.json"))]
+    folder, seen = note("roots", url), seen_roots(url)
     given = os.environ.get("INTERLOCK_ROOT")
     expected = given or (digest(seen[0]) if seen else "")
     if expected and expected != digest(records[0]):

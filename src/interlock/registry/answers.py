@@ -6,6 +6,7 @@ An answer is told by its code: S3 says it in XML, and obstore hands that on as t
 from __future__ import annotations
 
 import re
+from html import unescape
 
 from interlock.errors import BadConfiguration, Refusal
 
@@ -108,7 +109,7 @@ def _said(error: Exception) -> str:
     text, _, debug = str(error).partition("\n\nDebug source")
     if match := re.search(r"<Code>(\w+)</Code>", text):
         message = re.search(r"<Message>([^<]*)</Message>", text)
-        return f"{match[1]}: {message[1]}" if message else match[1]
+        return f"{match[1]}: {unescape(message[1])}" if message else match[1]
     for pattern in (r'(?:message|error): "([^"]+)"', r"kind: (Timeout|Connect)\b"):
         if match := re.search(pattern, debug):
             return match[1]

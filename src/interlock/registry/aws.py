@@ -39,11 +39,12 @@ class Access:
 def access(bucket: str) -> Access:
     """How this machine reaches `bucket`. Raises BadConfiguration where it cannot."""
     try:
+        from boto3 import Session
         from botocore.exceptions import BotoCoreError, ClientError
     except ModuleNotFoundError:
         raise missing("boto3") from None
     try:
-        return _access(bucket)
+        return _access(Session, bucket)
     except (BotoCoreError, ClientError, OSError) as error:
         raise BadConfiguration(
             f"AWS settings and credentials for s3://{bucket}",
@@ -61,19 +62,18 @@ def missing(package: str) -> BadConfiguration:
     )
 
 
-def _access(bucket: str) -> Access:
-    import boto3
+def _access(session: Any, bucket: str) -> Access:
     import botocore.session
 
     core = botocore.session.Session()
-    client = boto3.Session(botocore_session=core).client("s3")
+    client = session(botocore_session=core).client("s3")
     url = _address(client, bucket)
-    path = url.removesuffix(f"/{bucket}")
+    endpoint = url.removesuffix(f"/{bucket}")
     trusted = core.get_config_variable("ca_bundle")
     retries = client.meta.config.retries or {}
     return Access(
-        endpoint=path,
-        virtual=url == path,
+        endpoint=endpoint,
+        virtual=url == endpoint,
         region=client.meta.region_name,
         certificates=Path(trusted).read_bytes() if trusted else None,
         attempts=max(1, retries.get("total_max_attempts", ATTEMPTS)),

@@ -19,6 +19,7 @@ from interlock.attest.envelope import seal
 from interlock.attest.statement import SUMMARY, Statement, moment, timestamp
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed
 from interlock.registry.records import Registry
+from interlock.registry.store import read_required
 
 _OURS = "urn:interlock:"
 
@@ -135,7 +136,7 @@ def head(registry: Registry, name: str, channel: str) -> tuple[Release, bytes] |
     key = next(registry.store.keys(f"channels/{name}/{channel}/"), None)
     if key is None:
         return None
-    record = registry.store.read(key)
+    record = read_required(registry.store, key)
     return open_release(registry, key, record), record
 
 
@@ -159,7 +160,7 @@ def log(registry: Registry, name: str, channel: str) -> Iterator[Release]:
     previous = ""
     newest_first = [*registry.store.keys(f"channels/{name}/{channel}/")]
     for number, key in enumerate(reversed(newest_first), 1):
-        record = registry.store.read(key)
+        record = read_required(registry.store, key)
         release = open_release(registry, key, record)
         if (release.sequence, release.previous) != (number, previous):
             raise VerificationFailed(

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+from interlock.durable import make_folders, sync_folder, write_durably
+
 _PRIVATE = ".new-"  # a crash may leave such a file behind: nobody ever reads it
 
 
@@ -64,28 +66,3 @@ class Folder:
             if not name.startswith(_PRIVATE)
         )
         return iter(sorted(key for key in found if key.startswith(prefix)))
-
-
-def make_folders(folder: Path) -> None:
-    """Make `folder` and those above it, each known to the disk."""
-    if not folder.is_dir():
-        make_folders(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a new file and put it on the disk. Raises FileExistsError."""
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in `folder` on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -144,6 +144,11 @@ def version_key(name: str, commit: str) -> str:
     return f"versions/{name}/{commit}.json"
 
 
+def root_key(sequence: int) -> str:
+    """The key of a trust root's record."""
+    return f"root/{sequence:08}.json"
+
+
 def find_commit(registry: Registry, name: str, prefix: str) -> str:
     """The one commit with a version whose hash starts with `prefix`.
 

@@ -69,20 +69,17 @@ def _assemble(
     records = {each: read_required(registry.store, each) for each in keys}
     evidence = tuple(registry.open_evidence(k, data) for k, data in records.items())
     if release:
-        _check_release(registry, release, manifest, records)
+        check_release(release, manifest, records)
     ref = release.channel if release else ""
     demanded = registry.trust.demands(ref) if ref else registry.trust.least()
     _check_evidence(manifest, evidence, set(demanded))
     return Version(manifest, evidence, release, {**version, **released, **records})
 
 
-def _check_release(
-    registry: Registry,
-    release: Release,
-    manifest: Manifest,
-    records: Mapping[str, bytes],
+def check_release(
+    release: Release, manifest: Manifest, records: Mapping[str, bytes]
 ) -> None:
-    """Refuse a release whose records are not the ones that it was made on."""
+    """Raise VerificationFailed unless a release was made on these very records."""
     digests = {key: digest(data) for key, data in records.items()}
     if (release.address, release.evidence) != (manifest.address, digests):
         raise VerificationFailed(

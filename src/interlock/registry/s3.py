@@ -18,10 +18,10 @@ import random
 import re
 import time
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeVar
 
 from interlock.artifact.chunks import digest
 from interlock.errors import BadConfiguration
@@ -36,9 +36,13 @@ SILENT = 60.0  # seconds without a byte of an answer are a failure
 SENDING = 900.0  # seconds for one request; nothing tells a slow upload from a dead one
 LARGE = 2**20  # bytes, from which sending them may well take longer than SILENT
 _PAGE = 1000  # keys, the most that a server lists at once
+_LIST = "s3:ListBucket"
 _URL = re.compile(
     r"s3://([A-Za-z0-9][A-Za-z0-9._-]{2,62})((?:/[\w=-][\w.=-]*)*)/?", re.A
 )
+
+
+T = TypeVar("T")
 
 
 class S3:
@@ -60,36 +64,38 @@ class S3:
 
         Raises a Refusal where S3 says no, or does not answer.
         """
-        store = self._patient if len(data) > LARGE else self._writer
+        store = self._patient if len(data) > LARGE else self._brisk
         from obstore.exceptions import AlreadyExistsError, BaseError
 
         lost = False  # whether an attempt may have been stored without our knowing
-        for pause in _pauses(self._access.attempts):
-            time.sleep(pause)
+
+        def put() -> bool:
+            nonlocal lost
             try:
                 store.put(key, data, mode="create", use_multipart=False)
-                return True
             except AlreadyExistsError as error:
-                if answers.is_there(error):
-                    return lost and self.read(key) == data
-                last: Exception = error
-            except (BaseError, FileNotFoundError) as error:
-                last, lost = error, True
-                if not answers.may_pass(error):
-                    break
-        raise answers.refusal(last, f"{self.url}/{key}", "s3:PutObject")
+                if not answers.is_there(error):
+                    raise
+                return lost and self.read(key) == data
+            except BaseError:
+                lost = True
+                raise
+            return True
+
+        return self._persist(put, key, "s3:PutObject")
 
     def read(self, key: str) -> bytes:
         """The bytes of `key`. Raises KeyError where it is absent, or a Refusal."""
-        store = self._reader
-        from obstore.exceptions import BaseError
 
-        try:
-            return bytes(store.get(key).bytes())
-        except (BaseError, FileNotFoundError) as error:
-            if answers.code(error) == "NoSuchKey":
+        def get() -> bytes:
+            try:
+                return bytes(self._brisk.get(key).bytes())
+            except FileNotFoundError as error:
+                if answers.code(error) != "NoSuchKey":
+                    raise
                 raise KeyError(key) from None
-            raise answers.refusal(error, f"{self.url}/{key}", "s3:GetObject") from None
+
+        return self._persist(get, key, "s3:GetObject")
 
     def sha256(self, key: str) -> str | None:
         """The SHA-256 of the bytes of `key`; None where it is absent. Or a Refusal.
@@ -114,36 +120,53 @@ class S3:
         return digest(self.read(key))
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """The keys that start with `prefix`, in ascending order, a page at a time."""
-        store = self._reader
+        """The keys that start with `prefix`, a page at a time, each folder in order."""
+        last, count = None, _PAGE
+        while count == _PAGE:
+            page = self._persist(partial(self._page, prefix, last), prefix, _LIST)
+            yield from page
+            last, count = page[-1] if page else None, len(page)
+
+    def _page(self, prefix: str, last: str | None) -> list[str]:
+        """The keys after `last`; fewer than a page where these are all."""
+        pages = self._brisk.list(prefix, offset=last, chunk_size=_PAGE)
+        keys = [each["path"] for each in next(iter(pages), ())]
+        if not all(key.startswith(prefix) for key in keys):
+            from obstore.exceptions import BaseError
+
+            raise BaseError(f"a list of {prefix} with other keys in it")
+        return keys
+
+    def _persist(self, attempt: Callable[[], T], key: str, permission: str) -> T:
+        """What an attempt comes to, made again while its failure may pass."""
+        attempts = self._access.attempts
         from obstore.exceptions import BaseError
 
-        try:
-            for page in store.list(prefix, chunk_size=_PAGE):
-                yield from (each["path"] for each in page)
-        except (BaseError, FileNotFoundError) as error:
-            what = f"{self.url}/{prefix}"
-            raise answers.refusal(error, what, "s3:ListBucket") from None
+        for pause in _pauses(attempts):
+            time.sleep(pause)
+            try:
+                return attempt()
+            except (BaseError, FileNotFoundError) as error:
+                failure: Exception = error
+            if not answers.may_pass(failure):
+                break
+        raise answers.refusal(failure, f"{self.url}/{key}", permission)
 
     @cached_property
     def _access(self) -> Access:
         return access(self.bucket)
 
     @cached_property
-    def _reader(self) -> S3Store:
-        return self._connect(self._access.attempts, SILENT)
-
-    @cached_property
-    def _writer(self) -> S3Store:
-        return self._connect(1, SILENT)
+    def _brisk(self) -> S3Store:
+        return self._connect(SILENT)
 
     @cached_property
     def _patient(self) -> S3Store:
-        """A writer of much: while that is sent, the server has nothing to say."""
-        return self._connect(1, SENDING)
+        """For sending much: while that lasts, the server has nothing to say."""
+        return self._connect(SENDING)
 
-    def _connect(self, attempts: int, silent: float) -> S3Store:
-        """A client that tries so often; `create` counts its attempts itself."""
+    def _connect(self, silent: float) -> S3Store:
+        """A client that waits so many seconds for a byte, and tries everything once."""
         try:
             from obstore.store import S3Store
         except ModuleNotFoundError:
@@ -156,7 +179,6 @@ class S3:
         }
         if found.certificates:
             options["root_certificate"] = found.certificates
-        first, longest = (timedelta(seconds=each) for each in PAUSES)
         return S3Store(
             self.bucket,
             prefix=self.prefix or None,
@@ -169,11 +191,7 @@ class S3:
                 "skip_signature": False,
             },
             client_options=options,
-            retry_config={
-                "max_retries": attempts - 1,
-                "retry_timeout": timedelta(minutes=3),
-                "backoff": {"init_backoff": first, "max_backoff": longest, "base": 2},
-            },
+            retry_config={"max_retries": 0, "retry_timeout": timedelta(0)},
             credential_provider=found.credentials,
         )
 

@@ -1,0 +1,456 @@
+"""How fast the evaluation is, beside the model alone, its peers, and itself elsewhere.
+
+    nox -s benchmark                      # all of it, on 1,000,000 rows: half an hour
+    nox -s benchmark -- --rows 200000 --rounds 1 --only speed,memory
+
+Everything is measured in one run, each measurement in a fresh process, in rounds that
+take turns; a figure is the best of its rounds, for other work on a machine only ever
+makes things slower. Compare ratios, not seconds. "CPU" counts all processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+ROOT = Path(__file__).parents[1]
+BATCH = 65_536
+# What each peer needs where nothing of ours is installed; its versions are printed.
+PEERS = {
+    "mlflow": ["mlflow", "scikit-learn", "pyarrow"],
+    "evidently": ["evidently", "pandas<3", "pyarrow"],
+}
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+
+TREES = """
+from pathlib import Path
+import joblib
+import numpy as np
+
+def load(folder: Path):
+    return joblib.load(folder / "trees.joblib")
+
+def predict(trees, batch):
+    return trees.predict_proba(np.column_stack(list(batch.values())))[:, 1]
+"""
+
+
+# ---------------------------------------------------------------- what is measured
+
+
+@dataclass
+class Spent:
+    """Seconds; and CPU seconds of this process and of those that ended meanwhile."""
+
+    s: float
+    cpu: float
+
+
+@contextmanager
+def clock() -> Iterator[Spent]:
+    """What the body took, once it has ended."""
+    found = Spent(time.perf_counter(), _cpu())
+    yield found
+    found.s, found.cpu = time.perf_counter() - found.s, _cpu() - found.cpu
+
+
+def alone(
+    folder: Path, model: str, rows: int, from_files: bool = False, **_: Any
+) -> Spent:
+    """The model's own predict, on arrays that are ready or on files, on one core."""
+    from interlock.evaluation import data
+    from interlock.model import load_folder
+
+    version = _version(folder, model)
+    loaded = load_folder(version.folder, version.contract)
+    inputs = data.narrowest([version.contract["input"]])
+    parts = (
+        loaded.schema.batch(data.arrays(batch))
+        for batch in data.batches(_data(folder, rows), inputs, BATCH)
+    )
+    ready = parts if from_files else list(parts)
+    with clock() as found:
+        for part in ready:
+            loaded.call(loaded.loaded, part)
+    return found
+
+
+def engine(
+    folder: Path,
+    model: str,
+    rows: int,
+    versions: int = 1,
+    workers: int = 1,
+    where: str = "local",
+    **_: Any,
+) -> Spent:
+    """From the files to predictions.parquet and the counts."""
+    from interlock.evaluation import run
+
+    chosen, both = _settings(workers), [_version(folder, model)] * versions
+    out = folder / f"{os.getpid()}.parquet"
+    with _somewhere(where, chosen) as settings:
+        with clock() as found:
+            run.stream(both, settings, _data(folder, rows), out)
+    out.unlink()
+    return found
+
+
+def evaluate(folder: Path, model: str, rows: int, **_: Any) -> Spent:
+    """All that `interlock eval` does with one version, to the report."""
+    from interlock.evaluation import run
+
+    settings = replace(_settings(0), data=str(_data(folder, rows)))
+    settings = replace(settings, gates=settings.gates[:1])
+    with clock() as found:
+        run.evaluate(_version(folder, model), None, settings, folder, folder / "out")
+    return found
+
+
+def sklearn(folder: Path, **_: Any) -> Spent:
+    """scikit-learn's metrics, of predictions that are there."""
+    from sklearn import metrics
+
+    label, score = _predictions(folder)
+    with clock() as found:
+        called = score >= 0.5
+        for of_calls in ("accuracy", "precision", "recall", "f1"):
+            getattr(metrics, f"{of_calls}_score")(label, called)
+        metrics.confusion_matrix(label, called)
+        metrics.roc_curve(label, score), metrics.roc_auc_score(label, score)
+        metrics.log_loss(label, score), metrics.brier_score_loss(label, score)
+    return found
+
+
+def mlflow(folder: Path, **_: Any) -> Spent:
+    """mlflow.models.evaluate, of predictions that are there."""
+    import mlflow as peer
+    import pandas as pd
+
+    label, score = _predictions(folder)
+    frame = pd.DataFrame({"label": label.astype(int), "called": (score >= 0.5) * 1})
+    kind = {"targets": "label", "predictions": "called", "model_type": "classifier"}
+    with tempfile.TemporaryDirectory() as store:
+        peer.set_tracking_uri(f"sqlite:///{store}/mlflow.db")
+        peer.create_experiment("benchmark", artifact_location=f"file://{store}/files")
+        peer.set_experiment("benchmark")
+        with peer.start_run(), clock() as found:
+            peer.models.evaluate(data=frame, **kind)
+    return found
+
+
+def evidently(folder: Path, **_: Any) -> Spent:
+    """Evidently's classification preset with its HTML, likewise."""
+    import pandas as pd
+    from evidently import BinaryClassification, DataDefinition, Dataset, Report
+    from evidently.presets import ClassificationPreset
+
+    label, score = _predictions(folder)
+    frame = pd.DataFrame({"label": label.astype(int), "score": score})
+    kind = BinaryClassification(target="label", prediction_probas="score")
+    with clock() as found:
+        data = Dataset.from_pandas(frame, DataDefinition(classification=[kind]))
+        report = Report([ClassificationPreset()]).run(data, None)
+        report.save_html(str(folder / "evidently.html"))
+    return found
+
+
+MEASURES: dict[str, Callable[..., Spent]] = {
+    each.__name__: each
+    for each in (alone, engine, evaluate, sklearn, mlflow, evidently)
+}
+
+
+def _predictions(folder: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(folder / "out/predictions.parquet")
+    return table["label"].to_numpy(), table["candidate"].to_numpy()
+
+
+def _settings(workers: int) -> Any:
+    from interlock import config
+
+    settings = config.read(ROOT).evaluation
+    assert settings
+    return replace(settings, workers=workers, batch_rows=BATCH)
+
+
+def _version(folder: Path, model: str) -> Any:
+    from interlock import config
+    from interlock.evaluation.predict import Version
+
+    ours = config.read(ROOT)
+    contract: dict[str, Any] = {
+        "output": "number",
+        "load": ours.load,
+        "predict": ours.predict,
+    }
+    if model == "flights":
+        contract["input"] = dict(ours.schema.input)
+        return Version("flights", ROOT / ours.path, contract)
+    inputs = dict.fromkeys(("dep_delay", "distance", "hour"), "number")
+    contract |= {"input": inputs, "load": "trees:load", "predict": "trees:predict"}
+    return Version("trees", folder / "trees", contract)
+
+
+@contextmanager
+def _somewhere(where: str, settings: Any) -> Iterator[Any]:
+    """The settings, for a place to work at; starting it is not measured."""
+    if where == "dask":
+        from distributed import LocalCluster
+
+        with LocalCluster(
+            n_workers=settings.workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+        ) as cluster:
+            address = cluster.scheduler_address
+            yield replace(settings, engine="dask", scheduler=address)
+    elif where == "processes":
+        with _processes():
+            yield settings
+    else:
+        yield settings
+
+
+@contextmanager
+def _processes() -> Iterator[None]:
+    """Workers as processes of loky, where the engine has threads: the alternative."""
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    from interlock.evaluation import engine as threads
+
+    def local(work: Any, versions: Any, batches: Any, settings: Any) -> Iterator[Any]:
+        with ProcessPoolExecutor(settings.workers) as pool:
+            yield from threads.in_order(
+                lambda *each: pool.submit(_in_process, work, versions, *each),
+                batches,
+                threads.AHEAD * settings.workers,
+            )
+
+    kept, threads._local = threads._local, cast(Any, local)
+    yield
+    threads._local = kept
+
+
+def _in_process(work: Any, versions: Any, first: int, batch: Any) -> Any:
+    from interlock.evaluation import predict
+
+    if not hasattr(predict, "of_this_process"):
+        setattr(predict, "of_this_process", predict.Models(versions, 600, 1))
+    return work(getattr(predict, "of_this_process"), first, batch)
+
+
+# ---------------------------------------------------------------- each in a process
+
+
+def _data(folder: Path, rows: int) -> Path:
+    return folder / f"{rows}.parquet"
+
+
+def prepare(folder: Path, rows: int) -> None:
+    """`rows` flights, by repeating the held-out ones; and trees fitted to some."""
+    import pyarrow.parquet as pq
+
+    sys.path.insert(0, str(ROOT / "examples"))
+    from flights import data
+
+    table, left = data.flights(data.HELD_OUT), rows
+    with pq.ParquetWriter(_data(folder, rows), table.schema) as writer:
+        while left:
+            part = table.slice(0, left)
+            writer.write_table(part)
+            left -= len(part)
+    if not (folder / "trees").exists():
+        _fit(folder / "trees", table.slice(0, 40_000))
+
+
+def _fit(folder: Path, table: Any) -> None:
+    import joblib
+    import numpy as np
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    folder.mkdir()
+    names = ("dep_delay", "distance", "hour")
+    inputs = np.column_stack([table[name].to_numpy() for name in names])
+    trees = HistGradientBoostingClassifier(max_iter=100, random_state=0)
+    joblib.dump(trees.fit(inputs, table["late"].to_numpy()), folder / "trees.joblib")
+    (folder / "trees.py").write_text(TREES, "utf-8")
+
+
+def measure(
+    what: str, folder: Path, python: str = sys.executable, **how: Any
+) -> dict[str, float]:
+    """Seconds, CPU seconds and mebibytes of one measurement, in a fresh process."""
+    request = json.dumps({"what": what, "folder": str(folder), **how})
+    run = subprocess.run(
+        [python, __file__, "--one", request],
+        env=os.environ | QUIET | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if run.returncode:
+        raise RuntimeError(run.stderr.strip().splitlines()[-1])
+    return dict(json.loads(run.stdout.splitlines()[-1]))
+
+
+def _one(request: dict[str, Any]) -> None:
+    folder, what = Path(request.pop("folder")), request.pop("what")
+    spent = MEASURES[what](folder, **request)
+    own, children = (resource.getrusage(who).ru_maxrss / 1024 for who in _WHO)
+    print(json.dumps({**asdict(spent), "mb": own, "child_mb": children}))
+
+
+_WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+
+
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in _WHO]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def best(cases: dict[str, dict[str, Any]], folder: Path, rounds: int) -> dict[str, Any]:
+    """The best of the rounds of each case, which take turns."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, case in cases.items():
+            found[name].append(measure(folder=folder, **case))
+    return {
+        name: {key: min(each[key] for each in runs) for key in runs[0]}
+        for name, runs in found.items()
+    }
+
+
+# ---------------------------------------------------------------- what is printed
+
+
+def speed(folder: Path, rows: int, rounds: int) -> None:
+    """The engine beside the model's own predict."""
+    for model in ("flights", "trees"):
+        how: dict[str, Any] = {"model": model, "rows": rows}
+        cases = {
+            "predict alone, one core": {"what": "alone", **how},
+            "the same, from files": {"what": "alone", "from_files": True, **how},
+            "engine, 1 worker": {"what": "engine", **how},
+            "engine, 2 workers": {"what": "engine", "workers": 2, **how},
+            "with production, 2 workers": {
+                **{"what": "engine", "workers": 2, "versions": 2},
+                **how,
+            },
+        }
+        _table(f"{model}, {rows:,} rows", best(cases, folder, rounds), rows)
+
+
+def places(folder: Path, rows: int, rounds: int) -> None:
+    """Threads, processes and Dask, on the trees, whose predict takes its time."""
+    how: dict[str, Any] = {"what": "engine", "model": "trees", "rows": rows}
+    cases = {
+        "one core": {**how},
+        "two cores, threads (the engine)": {"workers": 2, **how},
+        "two cores, processes (loky)": {"workers": 2, "where": "processes", **how},
+        "Dask, two workers (CPU without theirs)": {
+            "workers": 2,
+            "where": "dask",
+            **how,
+        },
+    }
+    _table(f"trees, {rows:,} rows", best(cases, folder, rounds), rows)
+
+
+def peers(folder: Path, rows: int, rounds: int) -> None:
+    """All of `interlock eval` beside those that only score what is predicted."""
+    how: dict[str, Any] = {"model": "flights", "rows": rows}
+    ours = {"interlock, with predict and report": {"what": "evaluate", **how}}
+    found = best(ours, folder, rounds)
+    found |= best({"scikit-learn, metrics": {"what": "sklearn"}}, folder, rounds)
+    for name, needs in PEERS.items():
+        try:
+            python, version = _throw_away(folder / name, name, needs)
+            case = {f"{name} {version}": {"what": name, "python": python}}
+            found |= best(case, folder, 1)
+        except (RuntimeError, subprocess.CalledProcessError) as error:
+            print(f"{name}: not measured: {error}")
+    _table(f"flights, {rows:,} rows", found, rows)
+
+
+def _throw_away(folder: Path, name: str, needs: list[str]) -> tuple[str, str]:
+    """A virtualenv with a peer: its Python, and the version that it took."""
+    python = str(folder / "bin/python")
+    ask = f"from importlib.metadata import version; print(version({name!r}))"
+    _run("uv", "venv", "--quiet", "--python", sys.executable, str(folder))
+    _run("uv", "pip", "install", "--quiet", "--python", python, *needs)
+    return python, _run(python, "-c", ask)
+
+
+def _run(*command: str) -> str:
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    return run.stdout.strip()
+
+
+def memory(folder: Path, rows: int, rounds: int) -> None:
+    """The largest resident size, of the one that drives and of the largest other."""
+    how: dict[str, Any] = {
+        "what": "engine",
+        "model": "flights",
+        "workers": 2,
+        "versions": 2,
+    }
+    cases = {}
+    for power in (rows // 10, rows, rows * 10):
+        prepare(folder, power)
+        cases[f"{power:,} rows"] = {"rows": power, **how}
+    print("\n| memory, MiB | driver | largest child | seconds |\n|---|---|---|---|")
+    for name, each in best(cases, folder, 1).items():
+        print(
+            f"| {name} | {each['mb']:.0f} | {each['child_mb']:.0f} | {each['s']:.1f} |"
+        )
+
+
+def _table(title: str, found: dict[str, dict[str, float]], rows: int) -> None:
+    first = next(iter(found.values()))
+    print(f"\n| {title} | seconds | rows a second | time, ratio | CPU, ratio |")
+    print("|---|---|---|---|---|")
+    for name, each in found.items():
+        print(
+            f"| {name} | {each['s']:.2f} | {rows / each['s']:,.0f} "
+            f"| {each['s'] / first['s']:.2f} | {each['cpu'] / first['cpu']:.2f} |",
+            flush=True,
+        )
+
+
+SECTIONS = {each.__name__: each for each in (speed, places, memory, peers)}
+
+
+def main() -> None:
+    """Measure, and print Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default=",".join(SECTIONS))
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        return _one(json.loads(options.one))
+    with tempfile.TemporaryDirectory(prefix="interlock-benchmark-") as scratch:
+        prepare(Path(scratch), options.rows)
+        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
+        for name in options.only.split(","):
+            SECTIONS[name](Path(scratch), options.rows, options.rounds)
+    print(f"\nload {os.getloadavg()[0]:.1f} at the end")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""Rows folded into counts that add up.
+
+`fold` turns a batch into `Counts`, `+` merges the counts of any two sets of rows, and
+every metric is read off the sum. Counts of rows are whole numbers, so their merge is
+exact in any order; sums of losses and of weights are equal up to rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from interlock.config import Evaluation
+from interlock.evaluation import curves, moments, tables
+from interlock.evaluation.batch import Batch
+from interlock.evaluation.metrics import (
+    ROLES,
+    Fraction,
+    Group,
+    Mean,
+    Metric,
+    catalogue,
+)
+from interlock.evaluation.moments import Clusters, Floats, Integers, Moments, merged
+from interlock.evaluation.tables import Role, Table
+
+Slice: TypeAlias = tuple[str, str]  # column, value
+
+WHOLE: Slice = ("", "")
+MISSING = "(missing)"  # the slice of the rows whose value is null or empty
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be counted: every metric on the whole, and some by slice."""
+
+    metrics: Mapping[str, Metric]
+    judged: Mapping[str, frozenset[str]]  # the gates' metrics by `per` column, or ""
+    task: str = "binary"
+    threshold: float = 0.5
+    classes: int = 2
+
+    def means(self, column: str) -> list[Mean]:
+        """The means to count on the whole (""), or by the slices of a column."""
+        found = [each for each in self.metrics.values() if isinstance(each, Mean)]
+        leading = next(iter(self.metrics))
+        wanted = {*self.judged.get(column, ()), leading} if column else {*self.metrics}
+        return [each for each in found if each.name in wanted]
+
+
+def plan(settings: Evaluation, judged: Iterable[tuple[str, str]] = ()) -> Plan:
+    """The plan for these settings; `judged` are the gates' (metric, `per` column)."""
+    known, by = catalogue(settings), dict[str, frozenset[str]]()
+    for metric, column in judged:
+        by[column] = by.get(column, frozenset()) | {metric}
+    classes = len(settings.classes) or 2
+    return Plan(known, by, settings.task, settings.threshold, classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """All that is kept of the rows: its size depends on the slices, not on the rows."""
+
+    groups: Mapping[Slice, Group]
+
+    def __add__(self, other: Counts) -> Counts:
+        groups = dict(self.groups)
+        for key, group in other.groups.items():
+            groups[key] = _both(groups[key], group) if key in groups else group
+        return Counts(groups)
+
+    @property
+    def whole(self) -> Group:
+        """The group of all rows."""
+        return self.groups[WHOLE]
+
+    def per(self, column: str) -> dict[str, Group]:
+        """The group of each value of a slice column, in order of the value."""
+        groups = sorted(self.groups.items(), key=lambda item: item[0])
+        return {value: group for (name, value), group in groups if name == column}
+
+
+def _both(one: Group, other: Group) -> Group:
+    if one.paired is not other.paired:
+        raise ValueError("expected production in both counts or in neither")
+    clusters = None
+    if one.clusters is not None and other.clusters is not None:
+        clusters = merged(one.clusters, other.clusters)
+    return replace(
+        one,
+        rows=one.rows + other.rows,
+        heaviest=max(one.heaviest, other.heaviest),
+        table=one.table + other.table,
+        means=merged(one.means, other.means),
+        clusters=clusters,
+        candidate=_sum(one.candidate, other.candidate),
+        production=_sum(one.production, other.production),
+        joint=_sum(one.joint, other.joint),
+        labels=_sum(one.labels, other.labels),
+    )
+
+
+def _sum(one: Any, other: Any) -> Any:
+    return None if one is None else one + other
+
+
+def fold(batch: Batch, plan: Plan) -> Counts:
+    """The counts of one batch.
+
+    For a binary task scores are probabilities in 0..1 and count as positive from the
+    plan's threshold on.
+    """
+    folded = _Fold(batch, plan)
+    everyone = np.zeros(folded.rows, np.int64)
+    (whole,) = folded.groups("", everyone, 1)
+    groups = {WHOLE: folded.with_curves(whole)}
+    for name, column in batch.slices.items():
+        values, place = _encoded(folded.first(column))
+        found = folded.groups(name, place, len(values))
+        groups |= {(name, value): g for value, g in zip(values, found, strict=True)}
+    return Counts(groups)
+
+
+def _encoded(column: pa.Array) -> tuple[list[str], Integers]:
+    """The distinct values of a column as text, and each row's place among them."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    names = [v or MISSING for v in column.dictionary.cast(pa.string()).to_pylist()]
+    codes = column.indices.fill_null(len(names)).to_numpy().astype(np.int64)
+    names.append(MISSING)
+    used = np.flatnonzero(np.bincount(codes, minlength=len(names)))
+    values = list(dict.fromkeys(names[each] for each in used.tolist()))
+    known = {value: each for each, value in enumerate(values)}
+    place = np.array([known.get(name, -1) for name in names])
+    return values, place[codes]
+
+
+class _Fold:
+    """A batch on its way into groups: what is the same for every column of slices."""
+
+    def __init__(self, batch: Batch, plan: Plan) -> None:
+        self.batch, self.plan = batch, plan
+        self.weights, self.named = self.first(batch.weights), self.first(batch.clusters)
+        self.roles = [role for role in ROLES if role in batch.predictions]
+        self.called = {role: self._called(role) for role in self.roles}
+        self.means = {each.tested: self._rows(each) for each in plan.means("")}
+        self.means |= {m.name: self._rows(replace(m, clip=None)) for m in self._clipped}
+
+    @property
+    def rows(self) -> int:
+        """Rows, or queries where the task is ranking: what a metric is a mean of."""
+        queries = self.batch.queries
+        return len(self.batch.labels) if queries is None else int(queries[-1]) + 1
+
+    def first(self, column: Any) -> Any:
+        """A column by row, or by the first row of each query."""
+        queries = self.batch.queries
+        if queries is None or column is None:
+            return column
+        return column.take(np.flatnonzero(np.diff(queries, prepend=-1)))
+
+    @property
+    def _clipped(self) -> list[Mean]:
+        return [mean for mean in self.plan.means("") if mean.clip is not None]
+
+    def _called(self, role: Role) -> Integers:
+        """The class that a model calls each row, (n,)."""
+        scores = self.batch.predictions[role]
+        if self.plan.task != "multiclass":
+            return (scores >= self.plan.threshold).astype(np.int64)
+        return np.asarray(scores.argmax(axis=1))
+
+    def _rows(self, mean: Mean) -> Floats:
+        """A number of each row for each model, and its weight if it has one."""
+        columns = [np.asarray(mean.rows(self.batch, role)) for role in self.roles]
+        if mean.clip is not None:
+            columns = [np.minimum(column, mean.clip) for column in columns]
+        weights = self.weights
+        if weights is not None:
+            columns = [column * weights for column in columns] + [weights]
+        return np.stack(columns, axis=1).astype(np.float64)
+
+    def groups(self, column: str, place: Integers, count: int) -> list[Group]:
+        """A group for each of `count` places; `place` has shape (n,)."""
+        rows = np.bincount(place, minlength=count).tolist()
+        weights = self.weights
+        heaviest = np.ones(count) if weights is None else np.zeros(count)
+        if weights is not None:
+            np.maximum.at(heaviest, place, weights)
+        tables = self._tables(place, count)
+        means = self._means(column, place, count)
+        clusters = self._clusters(column, place, count)
+        return [
+            Group(
+                rows=rows[each],
+                paired=len(self.roles) == 2,
+                weighted=weights is not None,
+                heaviest=float(heaviest[each]),
+                table=tables[each],
+                means={name: found[each] for name, found in means.items()},
+                clusters=None if clusters is None else clusters[each],
+            )
+            for each in range(count)
+        ]
+
+    def _tables(self, place: Integers, count: int) -> list[Table]:
+        if self.plan.task not in ("binary", "multiclass"):
+            return [Table()] * count
+        classes, codes = self.plan.classes, self.batch.labels.astype(np.int64)
+        for role in ROLES:
+            codes = codes * classes + self.called.get(role, 0)
+        return tables.tabulate(codes, place, count, classes, self.weights)
+
+    def _means(
+        self, column: str, place: Integers, count: int
+    ) -> dict[str, list[Moments]]:
+        wanted = {n for m in self.plan.means(column) for n in (m.name, m.tested)}
+        return {
+            name: moments.grouped(self.means[name], place, count) for name in wanted
+        }
+
+    def _clusters(
+        self, column: str, place: Integers, count: int
+    ) -> list[dict[str, Clusters]] | None:
+        if self.named is None:
+            return None
+        values, own = _encoded(self.named)
+        keys = np.array([_key(value) for value in values], np.uint64)
+        both, inverse = np.unique(place * len(values) + own, return_inverse=True)
+        groups, members = np.divmod(both, len(values))
+        found: list[dict[str, Clusters]] = [{} for _ in range(count)]
+        for name in sorted(self.plan.judged.get(column, ())):
+            vectors = self._vectors(self.plan.metrics[name])
+            if vectors is None:
+                continue
+            sums = moments.totals(vectors, inverse, len(both))
+            for group in range(count):
+                mine = np.flatnonzero(groups == group)
+                mine = mine[np.argsort(keys[members[mine]])]
+                found[group][name] = Clusters(keys[members[mine]], sums[mine])
+        return found
+
+    def _vectors(self, metric: Metric) -> Floats | None:
+        """What adds up for a cluster: num and den of each model, by weight."""
+        weights = self.weights
+        if isinstance(metric, Fraction):
+            labels = self.batch.labels.astype(np.int64)
+            found = metric.vectors(labels, *self.called.values())
+            return found if weights is None else found * weights[:, None]
+        if not isinstance(metric, Mean):
+            return None
+        values = self.means[metric.tested]
+        den = np.ones(len(values)) if weights is None else weights
+        kinds = [
+            each for role in range(len(self.roles)) for each in (values[:, role], den)
+        ]
+        return np.stack(kinds, axis=1)
+
+    def with_curves(self, group: Group) -> Group:
+        """The whole, with the histograms of a binary classifier's scores."""
+        if self.plan.task == "regression":
+            own = moments.spread(self.batch.labels, self.batch.weights)
+            return replace(group, labels=own)
+        if self.plan.task != "binary":
+            return group
+        labels, given = self.batch.labels.astype(np.int64), self.batch.predictions
+        spread: Callable[[Role], Any] = lambda role: curves.spread(  # noqa: E731
+            labels, given[role], self.batch.weights
+        )
+        if len(self.roles) == 1:
+            return replace(group, candidate=spread("candidate"))
+        both = [given[role] for role in ROLES]
+        return replace(
+            group,
+            candidate=spread("candidate"),
+            production=spread("production"),
+            joint=curves.together(labels, *both),
+        )
+
+
+def _key(value: str) -> int:
+    """64 bits of a cluster's name: two of a million clusters collide in 1 of 4e7."""
+    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest())

@@ -1,0 +1,241 @@
+"""Every interval and test within its guarantee: enumerated wherever that is possible.
+
+The chance of every outcome is known, so these are sums and not simulations. A few cases
+run with the unit tests; `nox -s statistics` runs all of them, and compares with
+statsmodels and ville.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from math import log
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import stats
+
+from interlock.evaluation import betting, binomial, paired, planning
+from interlock.evaluation.intervals import Difference
+
+Floats = npt.NDArray[np.float64]
+
+ALL = "INTERLOCK_STATISTICS" in os.environ
+ROWS = (10, 100, 1_000, 10_000, 100_000) if ALL else (10, 300)
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5) if ALL else (0.01, 0.35)
+RATES += tuple(1 - rate for rate in reversed(RATES[:-1]))
+ALPHAS = (0.05, 0.05 / 365)
+SAMPLED = 200
+TAIL = 1e-9  # of outcomes so rare that they are counted as errors
+
+
+def _likely(rows: int, rate: float) -> tuple[int, int]:
+    """The outcomes of a binomial but for TAIL of them."""
+    binomial = stats.binom(rows, rate)
+    return int(binomial.ppf(TAIL / 2)), int(binomial.isf(TAIL / 2))
+
+
+def _least(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The least number from which on `holds` does, or high + 1."""
+    high += 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_proportion_is_covered(rows: int, rate: float) -> None:
+    """Clopper-Pearson misses at most alpha / 2 on each side."""
+    low, high = _likely(rows, rate)
+    for alpha in ALPHAS:
+        above = _least(low, high, lambda h: _ends(h, rows, alpha).low > rate)
+        below = _least(low, high, lambda h: _ends(h, rows, alpha).high >= rate)
+        assert stats.binom.sf(above - 1, rows, rate) <= alpha / 2 + TAIL
+        assert stats.binom.cdf(below - 1, rows, rate) <= alpha / 2 + TAIL
+
+
+def _ends(hits: int, rows: int, alpha: float) -> binomial.Interval:
+    return binomial.clopper_pearson(hits, rows, alpha)
+
+
+GAINS = (-0.9, -0.3, 0.0, 0.1, 0.7, 1.0) if ALL else (-0.3, 0.0)  # of the disagreement
+
+
+def _rejected(
+    rows: int,
+    d: float,
+    gain: float,
+    rejects: Callable[[int, int], bool],
+    most: int = SAMPLED,
+) -> float:
+    """The chance of `rejects(better, worse)`, which more `better` never undoes.
+
+    Summed over every number of rows that differ; where those are more than `most`, over
+    so many of them, spread evenly over their distribution.
+    """
+    low, high = _likely(rows, d)
+    differs = np.arange(low, high + 1)
+    chance = stats.binom.pmf(differs, rows, d)
+    if len(differs) > most:
+        spread = stats.binom.ppf((np.arange(most) + 0.5) / most, rows, d)
+        differs, times = np.unique(spread.astype(int), return_counts=True)
+        chance = times / most
+    least = [_least_better(int(n), rejects) for n in differs]
+    reached = stats.binom.sf(np.array(least) - 1, differs, (1 + gain / d) / 2)
+    return float(chance @ reached)
+
+
+def _least_better(differ: int, rejects: Callable[[int, int], bool]) -> int:
+    return _least(0, differ, lambda better: rejects(better, differ - better))
+
+
+@pytest.mark.parametrize("share", GAINS)
+@pytest.mark.parametrize("d", RATES)
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_gain_is_covered(rows: int, d: float, share: float) -> None:
+    """The closed interval of a paired difference misses at most alpha a side."""
+    gain = share * d
+    for alpha in ALPHAS:
+
+        def misses(better: int, worse: int, alpha: float = alpha) -> bool:
+            return paired.gain_lower_bound(better, worse, rows, alpha) > gain + 1e-12
+
+        assert _rejected(rows, d, gain, misses) <= alpha + TAIL
+
+
+SPOTS = [(0.005, 0.001), (0.05, 0.005)]  # of many rows
+SIZES = [
+    (rows, d, margin)
+    for rows in (ROWS if ALL else (10, 60))
+    for d in ((0.001, 0.005, 0.01, 0.02, 0.05, 0.2, 0.6, 1.0) if ALL else (0.02, 0.3))
+    for margin in (
+        (-0.05, -0.005, -0.001, 0.001, 0.005, 0.05) if ALL else (-0.02, 0.01)
+    )
+    if abs(margin) <= d and (rows <= 1_000 or (d, abs(margin)) in SPOTS)
+]
+
+
+@pytest.mark.parametrize(("rows", "d", "margin"), SIZES)
+def test_the_test_against_a_margin_keeps_its_size(
+    rows: int, d: float, margin: float
+) -> None:
+    """At the margin, where it is largest; near alpha where many rows differ."""
+    for alpha in ALPHAS:
+
+        def rejects(better: int, worse: int, alpha: float = alpha) -> bool:
+            return paired.rejects(better, worse, rows, margin, alpha)
+
+        most = SAMPLED if rows <= 1_000 else 20  # each takes seconds
+        size = _rejected(rows, d, margin, rejects, most)
+        assert size <= alpha + TAIL
+        if rows * (d - abs(margin)) > 200:
+            assert size >= 0.7 * alpha
+
+
+@pytest.mark.parametrize(
+    ("rows", "d"),
+    [(2_000, 0.05), (10_000, 0.02), (10_000, 0.05), (10_000, 0.2), (40_000, 0.05)],
+)
+@pytest.mark.skipif(not ALL, reason="takes minutes: nox -s statistics")
+def test_a_plan_is_near_the_truth(rows: int, d: float) -> None:
+    """The chance that an equal model passes, enumerated and as planned."""
+    setting = planning.Setting(rows, 365, d)
+    planned = planning.against_production(setting, 0.005).passes
+
+    def passes(better: int, worse: int) -> bool:
+        return Difference(better, worse, rows).reaches(-0.005, 0.05)
+
+    found = _rejected(rows, d, 0.0, passes, most=20)
+    assert found == pytest.approx(planned, abs=0.03)
+
+
+@pytest.mark.parametrize("mean", [-0.005, 0.0] if ALL else [-0.005])
+def test_bets_hold_at_every_look(mean: float) -> None:
+    """Simulated at the boundary, fixed seed: how often they ever reach 1 / alpha."""
+    paths, looks = (4000, 400) if ALL else (400, 60)
+    chance = np.random.default_rng(3)
+    shares = [(0.05 - mean) / 2, 0.95, (0.05 + mean) / 2]
+    nights = chance.multinomial(500, shares, (paths, looks)).cumsum(axis=1)
+    logs = betting.log_capitals(
+        (-1, 0, 1),
+        np.moveaxis(nights, 2, 0).reshape(3, -1),
+        mean,
+        betting.stakes(mean, 1),
+    )
+    ever = betting.log_e(logs).reshape(paths, looks).max(axis=1)
+    for alpha in (0.2, 0.05, 0.01):
+        assert (ever >= -log(alpha)).mean() <= alpha
+
+
+@pytest.mark.parametrize("floor", [0.3, 0.9])
+def test_the_floor_is_worth_1_on_average(floor: float) -> None:
+    """Enumerated at the floor; less above it."""
+    for rows in (1, 30, 400):
+        hits = np.arange(rows + 1)
+        logs = np.array([betting.log_e_of_floor(int(h), rows, floor) for h in hits])
+        for rate in (floor, floor + 0.05):
+            worth = np.exp(logs + stats.binom.logpmf(hits, rows, rate)).sum()
+            assert worth <= 1 + 1e-9
+            assert rate > floor or worth == pytest.approx(1)
+
+
+@pytest.mark.skipif(not ALL, reason="statsmodels is in nox -s statistics only")
+def test_statsmodels_agrees() -> None:
+    """On intervals of a proportion, McNemar's test, and families of tests."""
+    from statsmodels.stats.contingency_tables import mcnemar
+    from statsmodels.stats.multitest import multipletests
+    from statsmodels.stats.proportion import proportion_confint
+
+    from interlock.evaluation import multiplicity
+
+    chance = np.random.default_rng(4)
+    for _ in range(500):
+        rows = int(chance.integers(1, 10**5))
+        hits = int(chance.integers(0, rows + 1))
+        theirs = proportion_confint(hits, rows, 0.05, "beta")
+        ours = binomial.clopper_pearson(hits, rows, 0.05)
+        assert ours == pytest.approx(theirs, abs=1e-9)
+        better, worse = (int(n) for n in chance.integers(0, 300, 2))
+        both = mcnemar([[0, better], [worse, 0]], exact=True).pvalue
+        one = binomial.mcnemar(min(better, worse), max(better, worse))
+        assert min(1, 2 * one) == pytest.approx(both)
+        family = chance.uniform(0, 0.2, int(chance.integers(1, 30))).tolist()
+        for name, ours_ in (
+            ("holm", multiplicity.holm),
+            ("fdr_bh", multiplicity.benjamini_hochberg),
+        ):
+            assert ours_(family) == pytest.approx(multipletests(family, method=name)[1])
+
+
+@pytest.mark.skipif(not ALL, reason="ville is in nox -s statistics only")
+def test_ville_agrees() -> None:
+    """Its two-sided Bernoulli test is our floor from below and from above, weighted."""
+    import ville
+
+    chance = np.random.default_rng(5)
+    for floor in (0.1, 0.5, 0.93):
+        rows = (chance.random(3000) < chance.uniform(0, 1)).astype(float)
+        test = ville.BernoulliTest(p0=floor).fit(rows)
+        for n in (1, 10, 500, 3000):
+            hits = int(rows[:n].sum())
+            below = betting.log_e_of_floor(hits, n, floor)
+            above = betting.log_e_of_floor(n - hits, n, 1 - floor)
+            ours = np.logaddexp(log(floor) + below, np.log1p(-floor) + above)
+            assert ours == pytest.approx(float(test.log_e_values_[n - 1]), abs=1e-6)
+
+
+@pytest.mark.skipif(not ALL, reason="ville is in nox -s statistics only")
+def test_our_confidence_sequence_is_no_wider_than_villes() -> None:
+    """Of a bounded mean: its empirical Bernstein and its betting one."""
+    import ville
+
+    chance = np.random.default_rng(6)
+    rows = chance.choice([-1.0, 0.0, 1.0], 10_000, p=[0.025, 0.95, 0.025])
+    counts = [int((rows == v).sum()) for v in (-1, 0, 1)]
+    low, high = betting.confidence_sequence((-1, 0, 1), counts, -1, 1, 0.05)
+    for kind in (ville.EmpiricalBernsteinCS, ville.BettingCS):
+        theirs = kind(bounds=(-1, 1), alpha=0.05, intersect=False).fit(rows)
+        assert high - low <= float(theirs.upper_[-1] - theirs.lower_[-1])

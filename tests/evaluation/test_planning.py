@@ -1,0 +1,128 @@
+"""What a plan promises, and what it warns of: recorded histories among it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.evaluation import planning
+from interlock.evaluation.planning import Setting
+
+YEAR = Setting(rows=10_000, uses=365, disagreement=0.05)
+
+
+def _codes(promise: planning.Promise) -> set[str]:
+    return {caution.code for caution in promise.cautions}
+
+
+def test_the_example_of_a_year() -> None:
+    """10,000 rows, 365 uses and 5 % disagreement promise +-0.8 points."""
+    found = planning.against_production(YEAR, 0.005)
+    assert round(100 * found.width, 1) == 0.8
+    assert found.passes == pytest.approx(0.71, abs=0.01)
+    assert found.drops == pytest.approx((0.0132, 0.0151), abs=2e-4)
+    assert not found.cautions
+
+
+@pytest.mark.parametrize("rows", [1_000, 40_000])
+def test_the_rows_that_are_needed_are_enough(rows: int) -> None:
+    """Planned again with so many rows, each promise is kept with 80 %."""
+    first = planning.against_production(replace(YEAR, rows=rows), 0.005)
+    assert first.rows_to_pass and first.rows_to_find
+    to_pass = replace(YEAR, rows=first.rows_to_pass)
+    assert planning.against_production(to_pass, 0.005).passes == pytest.approx(
+        0.8, abs=1e-3
+    )
+    to_find = replace(YEAR, rows=first.rows_to_find)
+    drops = planning.against_production(to_find, 0.005).drops
+    assert drops[-1] == pytest.approx(first.find, abs=1e-5)
+
+
+def test_slices_share_the_level_and_the_smallest_decides() -> None:
+    """More and smaller slices promise less; the rows are those of the whole."""
+    whole = planning.against_production(YEAR, 0.005)
+    even = planning.against_production(YEAR, 0.005, [5_000, 5_000])
+    odd = planning.against_production(YEAR, 0.005, [9_900, 100])
+    assert whole.passes > even.passes > odd.passes
+    assert whole.drops < even.drops < odd.drops
+    assert even.rows_to_pass == pytest.approx(2 * (whole.rows_to_pass or 0), abs=2)
+    assert _codes(odd) == {"few-rows"}
+
+
+@given(
+    st.integers(1, 10**7),
+    st.integers(1, 10_000),
+    st.floats(1e-6, 1),
+    st.floats(0, 0.2),
+)
+def test_any_setting_has_a_plan(
+    rows: int, uses: int, disagreement: float, tolerance: float
+) -> None:
+    """Chances from 0 to 1, drops beyond the tolerance, up to all there is."""
+    found = planning.against_production(Setting(rows, uses, disagreement), tolerance)
+    assert 0 <= found.passes <= 1
+    assert tolerance <= found.drops[0] <= found.drops[1] <= 1
+    assert ("no-tolerance" in _codes(found)) == (tolerance == 0)
+
+
+def test_a_tolerance_of_0_and_a_chosen_production_break_the_guarantee() -> None:
+    """It says so; a tolerance, or fresh rows, mend it."""
+    broken = planning.against_production(YEAR, 0.0)
+    assert _codes(broken) == {"no-tolerance", "chosen-on-the-same-rows"}
+    assert planning.chance_if_chosen(YEAR, 0.0) == pytest.approx(20 * 0.05)
+    assert planning.chance_if_chosen(YEAR, 0.005) < 1e-4
+    fresh = planning.against_production(replace(YEAR, fresh=True), 0.0)
+    assert _codes(fresh) == {"no-tolerance"}
+
+
+# Scores of 200 rows in 61 runs of one unchanged model, by how often: .840 twice, ...
+SGLANG_JAX = [0.840, 0.845, 0.850, 0.855, 0.860, 0.865, 0.870, 0.875, 0.880]
+OFTEN = [2, 3, 7, 13, 12, 10, 7, 5, 2]
+# A threshold that somebody set, the runs, their mean and deviation, and what it is.
+HISTORIES = [
+    (0.85, 61, np.repeat(SGLANG_JAX, OFTEN).mean(), np.repeat(SGLANG_JAX, OFTEN).std()),
+    (0.84, 61, np.repeat(SGLANG_JAX, OFTEN).mean(), np.repeat(SGLANG_JAX, OFTEN).std()),
+    (0.935, 95, 0.9495, 0.0058),
+    (0.935, 61, 0.9439, 0.0069),
+    (0.86, 50, 0.8550, 0.0015),
+]
+
+
+@pytest.mark.parametrize(("bound", "runs", "mean", "noise"), HISTORIES)
+def test_recorded_thresholds_within_noise_are_flagged(
+    bound: float, runs: int, mean: float, noise: float
+) -> None:
+    """Each of these failed runs of a model that had not changed."""
+    found = planning.against_number(replace(YEAR, uses=runs), bound, mean, noise)
+    assert _codes(found) == {"within-noise"}
+
+
+def test_what_the_noise_of_a_history_would_have_allowed() -> None:
+    """The threshold that no run was below is let through; the safe one is near it."""
+    runs = np.repeat(SGLANG_JAX, OFTEN)
+    setting = replace(YEAR, uses=len(runs))
+    found = planning.against_number(setting, 0.83, runs.mean(), runs.std())
+    assert not found.cautions
+    assert 0.83 < planning.safe_threshold(setting, runs.mean(), runs.std()) < 0.84
+    # 50 runs with a mean of .86810 and a deviation of .003658; the lowest was .85671.
+    safe = planning.safe_threshold(replace(YEAR, uses=50), 0.86810, 0.003658)
+    assert 0.85671 - 0.003658 < safe < 0.85671 + 0.003658
+
+
+def test_a_threshold_of_another_model_is_flagged_as_loose() -> None:
+    """0.38, where the model scores 0.5842 with a deviation of 0.0044."""
+    found = planning.against_number(YEAR, 0.38, 0.5842, 0.0044)
+    assert _codes(found) == {"loose"}
+    assert "20.4 points worse" in found.cautions[0].text
+
+
+def test_without_a_history_the_noise_is_that_of_rows() -> None:
+    """0.88 on 10,000 rows at 0.8951 is safe; 0.89 is not; above the score, never."""
+    for bound, codes in ((0.88, set()), (0.89, {"within-noise"})):
+        assert _codes(planning.against_number(YEAR, bound, 0.8951)) == codes
+    above = planning.against_number(YEAR, 0.9, 0.8951)
+    assert above.rows_to_pass is None and above.passes < 0.05
+    certain = planning.against_number(YEAR, 0.998, 1.0)
+    assert certain.passes > 0.99 and not certain.cautions
