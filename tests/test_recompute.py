@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pytest
 from nox.command import CommandFailed
 
 from interlock.artifact.chunks import CHUNK
-from interlock.registry import files
-from interlock.registry.access import open_registry
+from interlock.registry import results
+from interlock.registry.access import open_registry, signer
+from interlock.registry.resolve import resolve
 from tasks import evidence
 from tests.conftest import NIGHTLY, Project, _session
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_derived_again_is_a_refusal(judged: Project) -> None:
     """No evaluation; one that broke; results that were not kept, or are no longer."""
     answer = judged.run("verify", "toy@staging", "--recompute")
     assert (answer.code, "toy@production or toy@COMMIT" in answer.err) == (6, True)
-    for kept in judged.registry.glob("files/sha256/*/*.json"):
+    for kept in judged.registry.glob("results/toy/*/*.json"):
         kept.rename(kept.with_suffix(".gone"))
     answer = judged.run("verify", REFERENCE, "--recompute")
     assert (answer.code, "it was not kept" in answer.err) == (6, True)
@@ -129,16 +129,12 @@ def test_results_that_are_none_are_a_refusal(judged: Project) -> None:
         assert answer.code in (2, 5, 7), answer.err
 
 
-@pytest.mark.parametrize(
-    "value", [b"{", b"[]", b'{"chunks":[],"path":"file","sha256":"00","size":0}']
-)
-def test_a_list_of_chunks_that_is_none_is_a_refusal(
-    judged: Project, value: bytes
-) -> None:
-    """It is not signed, so anything may stand there."""
-    for path in judged.registry.glob("files/sha256/*/*.json"):
-        path.chmod(0o600)
-        path.write_bytes(value)
+def test_a_kept_file_under_another_name_is_refused(judged: Project) -> None:
+    """Each record is of the very file that its key names."""
+    kept = sorted(judged.registry.glob("results/toy/*/*.json"))
+    records = [path.read_bytes() for path in kept]
+    for path, record in zip(kept, [*records[1:], records[0]], strict=True):
+        path.write_bytes(record)
     assert judged.run("verify", REFERENCE, "--recompute").code == 7
 
 
@@ -147,11 +143,12 @@ def test_a_large_file_is_kept_in_chunks(published: Project, tmp_path: Path) -> N
     path = tmp_path / "large"
     path.write_bytes(b"1234567" * (CHUNK // 6))
     registry = open_registry(str(published.registry))
-    files.keep(registry, [path])
-    (key,) = registry.store.keys("files/")
+    manifest = resolve(registry, "toy@staging").manifest
+    results.keep(registry, manifest, [path], signer(registry))
+    (key,) = registry.store.keys("results/")
     sha256 = key.rpartition("/")[2].removesuffix(".json")
-    file = files.find(registry, sha256, "again")
+    file = results.find(registry, manifest, sha256, "again")
     assert (file.size, len(file.chunks)) == (path.stat().st_size, 2)
     there = [*registry.store.keys("")]
-    files.keep(registry, [path])
+    results.keep(registry, manifest, [path], signer(registry))
     assert [*registry.store.keys("")] == there

@@ -322,7 +322,8 @@ def _copy(options: argparse.Namespace) -> Reply:
     done = copy(options.source, options.destination, options.versions)
     text = (
         f"copied {len(done.versions)} versions, {done.evidence} pieces of evidence, "
-        f"{done.releases} releases; {done.chunks} chunks, {done.sent:,} bytes sent"
+        f"{done.releases} releases, {done.others} other records; "
+        f"{done.chunks} chunks, {done.sent:,} bytes sent"
     )
     return asdict(done), text if done.anything else "nothing to copy: it is all there"
 

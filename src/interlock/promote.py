@@ -33,9 +33,9 @@ from interlock.errors import BadConfiguration, Conflict, VerificationFailed
 from interlock.home import registry_url
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
-from interlock.registry.files import keep
 from interlock.registry.ledger import LEFT, enter
 from interlock.registry.records import Registry
+from interlock.registry.results import keep
 from interlock.source import LOCK, actor, inspect, refuse_dirty
 
 PRODUCTION = "production"
@@ -140,7 +140,7 @@ def _of_checkout(
     own = [each for each in local if each.tree == source.tree]
     check_locked(own, (source.root / LOCK).read_text("utf-8", "replace"))
     # Whatever comes of the commit, its test set was used.
-    keep_results(registry, source.root / FOLDER, own, key)
+    enter_uses(registry, source.root / FOLDER, own, key)
     try:
         manifest = registry.version(config.name, source.commit)
     except KeyError:
@@ -149,23 +149,33 @@ def _of_checkout(
             f"{config.name}@{source.commit[:12]} is not in {registry.store.url}",
             "publish it first: nox -s publish",
         ) from None
+    keep_results(registry, manifest, source.root / FOLDER, own, key)
     return registry, manifest, local, key
 
 
-def keep_results(
+def enter_uses(
     registry: Registry, folder: Path, evidence: Iterable[Evidence], key: Signer
 ) -> None:
-    """Store what the evaluation left, to be derived again, and enter its use.
-
-    `folder` holds the files that the evidence names. They come before the evidence, so
-    that what a record names is always there.
-    """
+    """Enter the use of a test set that an evaluation left in `folder`."""
     for each in evidence:
-        if each.session == EVALUATION:
-            names = [n for n in each.files if n.startswith(f"{EVALUATION}/")]
-            keep(registry, [folder / name for name in names])
-            if {f"{EVALUATION}/{name}" for name in LEFT} <= {*names}:
-                enter(registry, folder / EVALUATION, key)
+        if {f"{EVALUATION}/{name}" for name in LEFT} <= each.files.keys():
+            enter(registry, folder / EVALUATION, key)
+
+
+def keep_results(
+    registry: Registry,
+    manifest: Manifest,
+    folder: Path,
+    evidence: Iterable[Evidence],
+    key: Signer,
+) -> None:
+    """Store what the evaluation left in `folder`, so that it can be derived again.
+
+    It comes before the evidence, so that what a record names is always there.
+    """
+    left = [n for each in evidence if each.session == EVALUATION for n in each.files]
+    names = [name for name in left if name.startswith(f"{EVALUATION}/")]
+    keep(registry, manifest, [folder / name for name in names], key)
 
 
 def _draft(

@@ -35,7 +35,7 @@ from interlock.errors import BadConfiguration
 from interlock.home import registry_url
 from interlock.pins import find
 from interlock.progress import in_bytes
-from interlock.promote import Moved, demand, keep_results, promote
+from interlock.promote import Moved, demand, enter_uses, keep_results, promote
 from interlock.registry.access import open_or_make, signer
 from interlock.registry.channels import head
 from interlock.registry.records import Registry
@@ -85,8 +85,9 @@ def _publish(source: Source, files: Path, channel: str, reason: str) -> Publishe
         pinned = {*manifest.files} - {*tracked, *released(registry, manifest, channel)}
         let_in(registry, sorted(pinned, key=str), source.root, config.path)
         sent = send(registry, tracked, base)
-    keep_results(registry, source.root / FOLDER, own, key)
     new = registry.add_version(manifest, key)
+    enter_uses(registry, source.root / FOLDER, own, key)
+    keep_results(registry, manifest, source.root / FOLDER, own, key)
     moved = promote(registry, manifest, channel, evidence, key, reason)
     return Published(manifest, new, sent, moved)
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from interlock import config as configuration
+from interlock.artifact.manifest import File, Manifest
 from interlock.attest.evidence import EVALUATION, Evidence, newest
 from interlock.errors import EvidenceRefused, VerificationFailed
 from interlock.evaluation import gates
 from interlock.evaluation.gates import State
 from interlock.evaluation.latency import ASKED, Ratios
 from interlock.evaluation.run import recount
-from interlock.registry.files import find
+from interlock.registry.results import find
 from interlock.registry.records import Registry
 from interlock.registry.resolve import Version
 from interlock.registry.transfer import fetch
@@ -47,7 +48,10 @@ def recompute(registry: Registry, version: Version) -> Again:
     evidence = _evaluated(version)
     with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
         folder = Path(scratch)
-        files = [_named(registry, evidence, name) for name in (PREDICTIONS, METRICS)]
+        files = [
+            _named(registry, version.manifest, evidence, name)
+            for name in (PREDICTIONS, METRICS)
+        ]
         fetch(registry, files, folder)
         try:
             metrics = json.loads((folder / METRICS).read_text("utf-8"))
@@ -75,7 +79,9 @@ def _evaluated(version: Version) -> Evidence:
     return found
 
 
-def _named(registry: Registry, evidence: Evidence, name: str) -> Any:
+def _named(
+    registry: Registry, manifest: Manifest, evidence: Evidence, name: str
+) -> File:
     """What to fetch a file by that the evaluation left."""
     sha256 = evidence.files.get(f"{EVALUATION}/{name}")
     if sha256 is None:
@@ -84,7 +90,7 @@ def _named(registry: Registry, evidence: Evidence, name: str) -> Any:
             f"it {evidence.result} without: the check broke, so there is no verdict",
             f"run it again, on that commit: nox -s {EVALUATION}",
         )
-    return find(registry, sha256, name)
+    return find(registry, manifest, sha256, name)
 
 
 def _derived(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,11 @@ class Use:
     def key(self) -> str:
         """USE: the SHA-256 of what makes it this use and no other."""
         return use_key(self.candidate, self.production, self.rows, self.judged_by)
+
+    @property
+    def record(self) -> str:
+        """The key of its record in the registry."""
+        return f"ledger/{self.name}/{self.rows}/uses/{self.key}.json"
 
     @property
     def cost(self) -> Fraction:
@@ -159,19 +164,20 @@ def related(entries: Mapping[str, Entry], rows: str) -> set[str]:
 def read_uses(registry: Registry, entries: Iterable[Entry]) -> list[Use]:
     """The uses of some sets, verified, in the order in which they were judged."""
     keys = [key for entry in entries for key in entry.uses]
-    found = in_order(partial(_open_use, registry), keys)
+    records = in_order(partial(read_required, registry.store), keys)
+    found = map(partial(open_use, registry), keys, records)
     return sorted(found, key=lambda use: (moment(use.judged), use.key))
 
 
-def _open_use(registry: Registry, key: str) -> Use:
-    record = read_required(registry.store, key)
+def open_use(registry: Registry, key: str, record: bytes) -> Use:
+    """The use in a record, verified to be the one that its key names."""
     statement = registry.trust.open(record, "evidence", USE, key)
     try:
         use = use_from_json(statement.predicate)
     except ValueError as error:
         raise _odd(key, error) from None
-    if _use_key(use) != key or statement.digest != {"sha256": use.rows}:
-        raise _odd(key, ValueError(f"it is {_use_key(use)}"))
+    if use.record != key or statement.digest != {"sha256": use.rows}:
+        raise _odd(key, ValueError(f"it is {use.record}"))
     return use
 
 
@@ -183,10 +189,6 @@ def _odd(key: str, error: Exception) -> VerificationFailed:
     )
 
 
-def _use_key(use: Use) -> str:
-    return f"ledger/{use.name}/{use.rows}/uses/{use.key}.json"
-
-
 def rows_key(name: str, rows: str) -> str:
     """The key of the record of a set."""
     return f"ledger/{name}/{rows}/rows.json"
@@ -196,26 +198,32 @@ def fetch_rows(
     registry: Registry, name: str, wanted: Iterable[str], folder: Path
 ) -> dict[str, Path]:
     """The digests of some sets as files below `folder`, verified."""
-    files = [*in_order(partial(_open_rows, registry, name), sorted(wanted))]
+    keys = [rows_key(name, each) for each in sorted(wanted)]
+    records = in_order(partial(read_required, registry.store), keys)
+    files = [*map(partial(open_rows, registry), keys, records)]
     fetch(registry, files, folder)
     return {file.path: folder / file.path for file in files}
 
 
-def _open_rows(registry: Registry, name: str, rows: str) -> File:
-    key = rows_key(name, rows)
-    record = read_required(registry.store, key)
+def open_rows(registry: Registry, key: str, record: bytes) -> File:
+    """The digests of the set in a record, verified to be the one that its key names."""
     statement = registry.trust.open(record, "evidence", ROWS, key)
     try:
         (file,) = files_from_json([statement.predicate["digests"]])
-        if not (statement.predicate["name"], file.sha256, file.path) == (
-            name,
-            rows,
-            rows,
-        ):
-            raise ValueError(f"it is about {file.path}")
-        return file
+        if rows_key(statement.predicate["name"], file.sha256) != key:
+            raise ValueError(f"it is about {file.sha256}")
+        return replace(file, path=file.sha256)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _odd(key, error) from None
+
+
+def open_share(registry: Registry, key: str, record: bytes) -> str:
+    """The set that another has rows of, verified to be what its key names."""
+    statement = registry.trust.open(record, "evidence", SHARES, key)
+    name, other = (str(statement.predicate.get(each)) for each in ("name", "other"))
+    if f"ledger/{name}/{statement.digest['sha256']}/shares/{other}.json" != key:
+        raise _odd(key, ValueError(f"it is about {other}"))
+    return other
 
 
 def overlapping(
@@ -248,7 +256,7 @@ def enter(registry: Registry, folder: Path, key: Signer) -> Use | None:
         return None
     if not index(registry, use.name).get(use.rows, Entry()).uses:
         _add_rows(registry, use, folder / LEFT[1], key)
-    registry.store.create(_use_key(use), seal(use.statement(), key))
+    registry.store.create(use.record, seal(use.statement(), key))
     return use
 
 
