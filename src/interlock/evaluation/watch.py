@@ -15,10 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, nan
+from functools import lru_cache
+from math import isfinite, log, nan
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from scipy import special
 
 from interlock.config import Evaluation, Watch
 from interlock.errors import BadConfiguration
@@ -150,14 +153,18 @@ def _after(state: betting.Watch, value: float, floor: float) -> betting.Watch:
 
 def alarm_below(state: betting.Watch, floor: float, at: float) -> float | None:
     """The highest value of the next night that would sound; None where none would."""
-    silent, sounding = STEPS + 1, -1
-    while silent - sounding > 1:
-        middle = (silent + sounding) // 2
-        if _after(state, middle / STEPS, floor).sounds(at):
-            sounding = middle
-        else:
-            silent = middle
-    return None if sounding < 0 else sounding / STEPS
+    night = _payoffs(floor)
+    logs = special.logsumexp(np.logaddexp(state.logs, 0) + night, axis=1)
+    sounding = np.flatnonzero(logs - log(betting.BETS) >= log(at))
+    return float(sounding[-1] / STEPS) if sounding.size else None
+
+
+@lru_cache
+def _payoffs(floor: float) -> betting.Floats:
+    """The log_capitals of nights of each value, (STEPS + 1, BETS)."""
+    values, stake = np.linspace(0, 1, STEPS + 1), betting.stakes(floor, 1.0)
+    found: betting.Floats = np.log1p(-np.outer(values - floor, stake))
+    return found
 
 
 def sentence(points: Sequence[Point], settings: Watch) -> str:
