@@ -3,10 +3,10 @@
     python benchmarks/watch.py
 
 The example model is judged on each day's flights, 365 nights. Its training has seen
-January to September; with two dozen weights it cannot have learned them by heart. What is planted is a
-production that loses `dep_delay` on night 100, or answers the contrary. Beside the
-watch stands the same detector with rows in place of nights, which takes the rows of a
-night for independent of each other.
+January to September; two dozen weights cannot have learned them by heart. What is
+planted is a production that loses `dep_delay` on night 100, or answers the contrary.
+Beside the watch stands the same detector with rows in place of nights, which takes the
+rows of a night for independent of each other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def answers(table: pa.Table) -> tuple[Numbers, Numbers, Numbers]:
     """
     batch, late = data.batch(table), table["late"].to_numpy()
     ready = model.load(EXAMPLES)
-    blind = batch | {"dep_delay": np.zeros(len(late))}
+    blind = {**batch, "dep_delay": np.zeros(len(late))}
     day = table["month"].to_numpy() * 31 + table["day"].to_numpy()
     _, night = np.unique(day, return_inverse=True)
     right = [(model.predict(ready, each) >= 0.5) == late for each in (batch, blind)]
