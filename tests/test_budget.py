@@ -182,6 +182,23 @@ def test_rows_may_be_known_by_some_of_their_columns(desk: Desk) -> None:
     assert desk.used(2, desk.folder / "wider.parquet", identity=("x",)) == (2, 1)
 
 
+def test_the_same_bytes_are_not_read_row_by_row_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their rows are those that the ledger knows; by other columns they are others."""
+    data = desk.rows(0, 50)
+    desk.use(1, data)
+
+    def hashed(*_: object) -> str:
+        raise AssertionError("row by row")
+
+    monkeypatch.setattr(Keeper, "_hashed", hashed)
+    assert desk.used(2, data) == (2, 1)
+    assert not (desk.folder / "out-2/rows.u64").exists()
+    with pytest.raises(AssertionError, match="row by row"):
+        desk.keeper(3, identity=("x",)).look(data)
+
+
 def test_other_settings_give_nothing_back(desk: Desk) -> None:
     """A use has taken the chance that it was judged at."""
     data = desk.rows(0, 50)

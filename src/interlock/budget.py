@@ -39,41 +39,11 @@ APART = {"data", "identity", "watch"} | {
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Who is judged, beside whom, and by what."""
-
-    candidate: Manifest
-    production: Manifest | None
-    settings: Evaluation
-    exploring: bool = False  # on other data than the project's
-
-    @property
-    def by(self) -> str:
-        """The SHA-256 of the settings that verdicts rest on."""
-        told = {k: v for k, v in asdict(self.settings).items() if k not in APART}
-        return digest(canonical(_plain(told)))
-
-    def use(self, rows_: str) -> Use:
-        """The use of a set of rows, before there is a verdict."""
-        return Use(
-            name=self.candidate.name,
-            rows=rows_,
-            candidate=self.candidate.model,
-            production=self.production.model if self.production else "",
-            judged_by=self.by,
-            version="",
-            state="",
-            judged="",
-            uses=self.settings.uses,
-            false_alarm=repr(self.settings.false_alarm),
-        )
-
-
-@dataclass(frozen=True)
 class Known:
     """What the ledger says of a set of rows."""
 
     rows: str  # the set
+    data: str  # as in ledger.Use
     entries: Mapping[str, Entry]  # every set of the model, and this one
     uses: Sequence[Use]  # of every set, in their order
 
@@ -97,6 +67,38 @@ class Known:
         return next((each for each in self.uses if each.key == use.key), None)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Who is judged, beside whom, and by what."""
+
+    candidate: Manifest
+    production: Manifest | None
+    settings: Evaluation
+    exploring: bool = False  # on other data than the project's
+
+    @property
+    def by(self) -> str:
+        """The SHA-256 of the settings that verdicts rest on."""
+        told = {k: v for k, v in asdict(self.settings).items() if k not in APART}
+        return digest(canonical(_plain(told)))
+
+    def use(self, known: Known) -> Use:
+        """The use of a set of rows, before there is a verdict."""
+        return Use(
+            name=self.candidate.name,
+            rows=known.rows,
+            data=known.data,
+            candidate=self.candidate.model,
+            production=self.production.model if self.production else "",
+            judged_by=self.by,
+            version="",
+            state="",
+            judged="",
+            uses=self.settings.uses,
+            false_alarm=repr(self.settings.false_alarm),
+        )
+
+
 class Keeper:
     """Keeps account of one evaluation; `scratch` and `out` are folders."""
 
@@ -108,19 +110,41 @@ class Keeper:
         self._parts = scratch / "parts"
         self._order = scratch / "order"  # the rows' digests in the order of the data
         self._sorted = scratch / "sorted"
-        self._known = Known("", {}, ())
+        self._known = Known("", "", {}, ())
 
     def look(self, source: Path) -> None:
         """Know the rows again. Raises Unknown where their budget is spent."""
         settings = self._judged.settings
         watch.check(settings)
-        self._parts.mkdir()
-        found = fingerprints.of(source, settings.identity, settings.batch_rows)
-        rows.write(self._kept(found), self._parts, self._sorted)
-        self._known = self._looked_up(files.digest(self._sorted))
+        told = {"data": files.digest(source), "identity": [*settings.identity]}
+        self._known = self._looked_up(source, digest(canonical(told)))
         budget = self._known.budget(settings)
         if self._earlier is None and self._counts and budget.left < 1:
             raise _spent(budget)
+
+    def _looked_up(self, source: Path, data_: str) -> Known:
+        """The rows in the ledger; the same bytes need not be read row by row again."""
+        entries, uses, name = {}, list[Use](), self._judged.candidate.name
+        if self._registry:
+            entries = ledger.index(self._registry, name)
+            uses = ledger.read_uses(self._registry, entries.values())
+        same = next((use.rows for use in uses if use.data == data_), "")
+        set_ = same or self._hashed(source)
+        if set_ not in entries:
+            found = set[str]()
+            if self._registry:
+                path = self._sorted
+                found = ledger.overlapping(self._registry, name, path, entries)
+            entries[set_] = Entry(shares=found)
+        return Known(set_, data_, entries, uses)
+
+    def _hashed(self, source: Path) -> str:
+        """The name of the set, from the digest of each row."""
+        settings = self._judged.settings
+        self._parts.mkdir()
+        found = fingerprints.of(source, settings.identity, settings.batch_rows)
+        rows.write(self._kept(found), self._parts, self._sorted)
+        return files.digest(self._sorted)
 
     def _kept(self, batches: Iterable[rows.Digests]) -> Iterator[rows.Digests]:
         with self._order.open("wb") as file:
@@ -128,20 +152,9 @@ class Keeper:
                 file.write(batch.astype(rows.LITTLE).tobytes())
                 yield batch
 
-    def _looked_up(self, set_: str) -> Known:
-        if self._registry is None:
-            return Known(set_, {set_: Entry()}, ())
-        name = self._judged.candidate.name
-        entries = ledger.index(self._registry, name)
-        uses = ledger.read_uses(self._registry, entries.values())
-        if set_ not in entries:
-            found = ledger.overlapping(self._registry, name, self._sorted, entries)
-            entries[set_] = Entry(shares=found)
-        return Known(set_, entries, uses)
-
     @property
     def _earlier(self) -> Use | None:
-        return self._known.earlier(self._judged.use(self._known.rows))
+        return self._known.earlier(self._judged.use(self._known))
 
     @property
     def _counts(self) -> bool:
@@ -167,7 +180,7 @@ class Keeper:
 
     def _new(self, metrics: Mapping[str, Any], predictions: Path) -> Use:
         return replace(
-            self._judged.use(self._known.rows),
+            self._judged.use(self._known),
             version=metrics["candidate"],
             state=str(metrics["state"]),
             judged=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -178,7 +191,8 @@ class Keeper:
         """Leave the use beside the report, and enter it where there is a key."""
         leave, digests = (self._out / name for name in LEFT)
         leave.write_bytes(canonical(asdict(use)))
-        copyfile(self._sorted, digests)
+        if self._sorted.exists():
+            copyfile(self._sorted, digests)
         if self._registry is None:
             return "counted when the evidence is attached: there is no registry yet"
         if (key := _key(self._registry)) is None:
@@ -272,7 +286,7 @@ def watched(registry: Registry, name: str, night: Path | None) -> dict[str, Any]
     last = ledger.left(night) if night else None
     if last and last.key not in {use.key for use in uses}:
         uses.append(last)
-    return watch_record(Known("", entries, uses), watch.settings_of(uses))
+    return watch_record(Known("", "", entries, uses), watch.settings_of(uses))
 
 
 def _spent(budget: Budget) -> Unknown:

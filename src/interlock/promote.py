@@ -158,7 +158,7 @@ def enter_uses(
 ) -> None:
     """Enter the use of a test set that an evaluation left in `folder`."""
     for each in evidence:
-        if {f"{EVALUATION}/{name}" for name in LEFT} <= each.files.keys():
+        if f"{EVALUATION}/{LEFT[0]}" in each.files:
             enter(registry, folder / EVALUATION, key)
 
 

@@ -35,6 +35,7 @@ def _use(rows: str, value: str, count: int = 10, **more: Any) -> Use:
         candidate="c",
         production="p",
         judged_by="g",
+        data="d",
         version="toy@1",
         state="PASS",
         judged="2026-11-23T00:00:00Z",

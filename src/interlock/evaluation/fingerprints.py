@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.lib.stride_tricks import sliding_window_view
 
 from interlock.evaluation import data
+from interlock.parallel import in_order
 from interlock.registry.rows import Digests
 
 ODD = [np.uint64(each) for each in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)]
@@ -34,8 +35,7 @@ def of(source: Path, identity: Sequence[str], rows: int) -> Iterator[Digests]:
     """
     names = identity or data.names(source)
     columns = dict.fromkeys(sorted(names), pa.string())
-    for batch in data.batches(source, columns, rows):
-        yield fingerprints(batch)
+    yield from in_order(fingerprints, data.batches(source, columns, rows))
 
 
 def fingerprints(batch: pa.RecordBatch) -> Digests:

@@ -57,6 +57,7 @@ class Use:
     candidate: str  # Manifest.model of who was judged
     production: str  # of what was beside it; "" for none
     judged_by: str  # SHA-256 of the settings that verdicts rest on
+    data: str  # SHA-256 of the data's and of what its rows are known by
     version: str  # NAME@COMMIT of the candidate, for people
     state: str  # PASS, FAIL or UNKNOWN
     judged: str  # RFC 3339, UTC
@@ -94,7 +95,7 @@ def use_from_json(value: Any) -> Use:
     """The use that a JSON value describes. Raises ValueError for what is none."""
     try:
         use = Use(**value)
-        for each in (use.rows, use.candidate, use.judged_by):
+        for each in (use.rows, use.candidate, use.judged_by, use.data):
             match(SHA256, each)
         match(SHA256, use.production or use.candidate)
         moment(use.judged)
@@ -262,6 +263,8 @@ def enter(registry: Registry, folder: Path, key: Signer) -> Use | None:
 
 def _add_rows(registry: Registry, use: Use, path: Path, key: Signer) -> None:
     """Write a set with what it shares. A set that has a use has all that already."""
+    if not path.is_file():
+        raise _odd(str(path), ValueError("the set is not in this registry, nor here"))
     file = Sender(registry).send(path, use.rows)
     if file.sha256 != use.rows:
         raise _odd(str(path), ValueError(f"it is the set {file.sha256[:12]}"))
