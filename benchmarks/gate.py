@@ -1,6 +1,6 @@
 """A year of nights: how often each gate cries wolf, and how soon it finds a drop.
 
-    python benchmarks/gate.py [--quick]
+    python -m benchmarks.gate [--quick]
 
 Two models of accuracy 0.90 disagree on 5 % of the rows: a tenth of the rows are tossed
 by each training anew, all others are the same for both. Each of 365 nights judges a

@@ -9,10 +9,10 @@ from tasks.environment import install
 
 @nox.session(default=False)
 def servers(session: nox.Session) -> None:
-    """Every test of the registry, on real S3 servers and through a faulty line."""
+    """The registry on real S3 servers and a faulty line; the policies, judged."""
     install(session, "--editable", ".")
     network.close(session)
-    where = session.posargs or ("tests/registry",)
+    where = session.posargs or ("tests/registry", "tests/doctor", "tests/policies")
     session.run(
         "pytest", "--numprocesses=2", "--durations=5", *where, env=SAME_EVERYWHERE
     )

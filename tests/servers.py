@@ -141,12 +141,14 @@ def _running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # with children of its own, which end with it
         )
     try:
         _await(process, endpoint, log)
         yield
     finally:
-        process.kill()  # SeaweedFS takes half a minute to end by itself
+        # SeaweedFS takes half a minute to end by itself.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

@@ -25,11 +25,15 @@ def _commands() -> dict[str, argparse.ArgumentParser]:
     raise AssertionError("interlock has no commands")
 
 
-def _arguments(command: str) -> tuple[set[str], set[str]]:
+def _arguments(parser: argparse.ArgumentParser) -> tuple[set[str], set[str]]:
     """The options of a command, and what it calls its other arguments."""
     options: set[str] = set()
     others: set[str] = set()
-    for action in _commands()[command]._actions:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in map(_arguments, action.choices.values()):
+                options |= each[0]
+                others |= each[1]
         if action.option_strings:
             options |= {*action.option_strings}
         else:
@@ -79,7 +83,7 @@ def test_a_page_names_exactly_the_options_of_its_command(command: str) -> None:
     text = (PAGES / f"{command}.md").read_text("utf-8")
     synopsis = text.split("```")[1]
     table = "\n".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
-    options, others = _arguments(command)
+    options, others = _arguments(_commands()[command])
     for place in (synopsis, table):
         assert {*re.findall(r"--[a-z-]+", place)} == options
         assert {each for each in others if each not in place} == set()

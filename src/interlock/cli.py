@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         values, text = _run(_parser().parse_args(arguments))
         print(json.dumps(values, indent=2) if as_json else text, flush=True)
+        return int(values.get("exit_code", 0))
     except Refusal as refusal:
         printing.print_refusal(refusal, as_json)
         return refusal.exit_code
@@ -349,6 +350,30 @@ def _fsck(options: argparse.Namespace) -> Reply:
     return asdict(report), text
 
 
+def _doctor(options: argparse.Namespace) -> Reply:
+    from interlock.doctor import examine
+
+    facts, report = examine(_url(options), Path.cwd())
+    return printing.report_json(facts, report), printing.report_text(facts, report)
+
+
+def _policy_bucket(options: argparse.Namespace) -> Reply:
+    from interlock.policy import Roles, bucket_policy
+
+    roles = Roles(options.keeper, options.publisher, options.trainer, options.reader)
+    policy = bucket_policy(_url(options), roles, create_only=not options.other_server)
+    return policy, json.dumps(policy, indent=2)
+
+
+def _policy_trust(options: argparse.Namespace) -> Reply:
+    from interlock.policy import trust_policy
+
+    policy = trust_policy(
+        options.account, options.repository, options.environment, options.branch
+    )
+    return policy, json.dumps(policy, indent=2)
+
+
 def _registry(options: argparse.Namespace) -> Registry:
     from interlock.registry.access import open_registry
 
@@ -370,7 +395,8 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"%(prog)s {__version__}"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_checkout_commands, _add_registry_commands, _add_copy_command):
+    adding = _add_checkout_commands, _add_registry_commands, _add_copy_command
+    for add in (*adding, _add_policy_commands):
         add(commands)
     return parser
 
@@ -501,6 +527,7 @@ def _add_registry_commands(commands: Any) -> None:
         action="store_true",
         help="derive the verdict of NAME@REF again, from its stored predictions",
     )
+    add("doctor", _doctor, "what falls short of the promises, and what to apply")
     show = add("show", _show, "what a version is made of, and its evidence")
     show.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
     log = add("log", _log, "who released what, when, why and on which evidence")
@@ -524,6 +551,36 @@ def _add_registry_commands(commands: Any) -> None:
         "--to", default="", metavar="COMMIT", help="go back to this one"
     )
     rollback.add_argument("--reason", default="", help="why, for the log")
+
+
+def _add_policy_commands(commands: Any) -> None:
+    text = "print the policies that a registry on S3 wants"
+    policy = commands.add_parser("policy", help=text, description=text)
+    policies = policy.add_subparsers(metavar="bucket|trust", required=True)
+    text = "who may add what to the registry, and that nobody may alter it"
+    bucket = _command_parser(policies, "bucket", _policy_bucket, text)
+    bucket.add_argument(
+        "--registry", default="", help="s3://BUCKET/PREFIX, not INTERLOCK_REGISTRY"
+    )
+    arn: dict[str, Any] = {"required": True, "metavar": "ARN"}
+    bucket.add_argument("--keeper", help="sets up the bucket, writes roots", **arn)
+    bucket.add_argument("--publisher", help="publishes and promotes", **arn)
+    arn = {"action": "append", "default": [], "metavar": "ARN"}
+    bucket.add_argument("--trainer", help="adds chunks; may be repeated", **arn)
+    bucket.add_argument("--reader", help="reads and lists; may be repeated", **arn)
+    bucket.add_argument(
+        "--other-server",
+        action="store_true",
+        help="leave out the one condition that only AWS knows",
+    )
+    text = "which GitHub jobs may take a role"
+    trust = _command_parser(policies, "trust", _policy_trust, text)
+    trust.add_argument("--account", required=True, help="the AWS account of the role")
+    trust.add_argument(
+        "--repository", required=True, metavar="OWNER@ID/NAME@ID", help="on GitHub"
+    )
+    trust.add_argument("--environment", default="", help="only jobs in it")
+    trust.add_argument("--branch", default="", help="only runs of this branch")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from interlock.errors import Refusal
 
 if TYPE_CHECKING:
+    from interlock.doctor.checks import Report
+    from interlock.doctor.facts import Facts
     from interlock.fsck import Finding
     from interlock.registry.channels import Release
     from interlock.registry.resolve import Version
@@ -108,3 +110,40 @@ def version_json(version: Version) -> dict[str, Any]:
             for e in version.evidence
         ],
     }
+
+
+def report_text(facts: Facts, report: Report) -> str:
+    """What doctor found, for people; commands stand on one line, to be copied."""
+    lines = []
+    for each in report.findings:
+        lines += [
+            f"{each.code}: falls short",
+            f"  expected: {each.expected}",
+            f"  found:    {shown(each.found)}",
+            f"  to do:    {each.todo}",
+        ]
+    for code, why in report.unseen.items():
+        lines.append(f"{code}: could not look ({shown(why)})")
+    lines.append(f"as promised: {', '.join(report.kept) or 'nothing'}")
+    who = "".join(f", as {each}" for each in _identities(facts))
+    lines.append(
+        f"{len(report.findings)} fall short, {len(report.unseen)} could not be looked"
+        f" at, {len(report.kept)} as promised{who}"
+    )
+    return "\n".join(lines)
+
+
+def report_json(facts: Facts, report: Report) -> dict[str, Any]:
+    """What doctor found, for machines."""
+    return {
+        "identity": next(iter(_identities(facts)), None),
+        "findings": [asdict(each) for each in report.findings],
+        "unseen": dict(report.unseen),
+        "kept": [*report.kept],
+        "exit_code": report.exit_code,
+    }
+
+
+def _identities(facts: Facts) -> list[str]:
+    """Who the registry's server says we are, where it says so."""
+    return [who for each in facts if (who := getattr(each, "identity", ""))]

@@ -7,8 +7,8 @@ batches as keep the workers busy, so memory does not grow with the rows.
 
 One reader feeds all, for reading is some ten times as fast as the fastest model; so the
 workers need neither the data nor the right to read it. A worker is a thread that drives
-processes, one for each version: threads share what is read without a copy, and were
-measured to be no slower than processes that do the same (benchmarks/evaluation.py).
+processes, one for each version: threads share what is read without a copy, and nobody
+can kill one of them (benchmarks/evaluation.py has both, and Dask, side by side).
 """
 
 from __future__ import annotations

@@ -166,11 +166,16 @@ def _make_key(path: Path) -> None:
     sync_folder(path.parent)  # before a registry is made that only this key can sign
 
 
+def pinned(url: str) -> str:
+    """The SHA-256 that the first root of a registry must have here; "" for any."""
+    seen = seen_roots(url)
+    return os.environ.get("INTERLOCK_ROOT") or (digest(seen[0]) if seen else "")
+
+
 def _pin(url: str, records: Sequence[bytes]) -> None:
     """Remember the roots of a registry; refuse another first one, and fewer of them."""
     folder, seen = note("roots", url), seen_roots(url)
-    given = os.environ.get("INTERLOCK_ROOT")
-    expected = given or (digest(seen[0]) if seen else "")
+    given, expected = os.environ.get("INTERLOCK_ROOT"), pinned(url)
     if expected and expected != digest(records[0]):
         source = "INTERLOCK_ROOT says" if given else "this machine has seen"
         place = "correct INTERLOCK_ROOT" if given else f"remove {folder}"
