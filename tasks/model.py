@@ -36,6 +36,8 @@ def nightly_eval(session: nox.Session) -> None:
         raise
     if not session.posargs:
         session.run(*_PROMOTE)
+        with told():  # of production, which the candidate's verdict is not about
+            session.run("interlock", "watch", "--night", str(record.folder))
 
 
 @nox.session(default=False, requires=["lint", "unit", "smoke"])

@@ -36,7 +36,9 @@ def test_the_first_version_passes_and_says_what_it_was_not_compared_with(
         "predictions.parquet",
         "production.json",
         "report.html",
+        "rows.u64",
         "summary.md",
+        "use.json",
     }
 
 

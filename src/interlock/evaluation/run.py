@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +29,7 @@ from interlock.evaluation.counts import Counts, Plan, fold, plan
 from interlock.evaluation.gates import Condition, State, Verdict
 from interlock.evaluation.latency import Ratios
 from interlock.evaluation.predict import Models, Version
+from interlock.evaluation.record import Record
 
 __all__ = ["FILES", "Outcome", "Version", "evaluate", "recount", "stream"]
 
@@ -50,12 +51,23 @@ class Outcome:
     paths: Mapping[str, Path]  # by file name, as in FILES
 
 
+class Account(Protocol):
+    """What keeps account of the uses of a test set."""
+
+    def look(self, source: Path) -> None:
+        """Before anything is predicted. Raises Unknown where the budget is spent."""
+
+    def entry(self, metrics: Mapping[str, Any], predictions: Path) -> Record:
+        """Once there is a verdict: the `budget` and `watch` of metrics.json."""
+
+
 def evaluate(
     candidate: Version,
     production: Version | None,
     settings: Evaluation,
     root: Path,
     out: Path,
+    account: Account | None = None,
 ) -> Outcome:
     """Judge `candidate`, beside `production` where there is one, and write `out`.
 
@@ -72,11 +84,15 @@ def evaluate(
     try:
         with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
             source = data.prepare(settings.data, root, Path(scratch))
+            if account:
+                account.look(source)
             predictions = paths["predictions.parquet"]
             facts, counts, ratios = _predicted(
                 candidate, production, settings, source, predictions, own
             )
-        return _judged(facts, counts, ratios, conditions, settings, paths, started)
+        return _judged(
+            facts, counts, ratios, conditions, settings, paths, started, account
+        )
     except pa.ArrowException as error:
         _cleared(out)
         raise CheckBroken("data that Arrow can read", str(error), "mend it") from error
@@ -214,6 +230,7 @@ def _judged(
     settings: Evaluation,
     paths: Mapping[str, Path],
     started: float,
+    account: Account | None,
 ) -> Outcome:
     measured = {latency.ASKED: ratios} if ratios else {}
     verdicts = gates.judge(conditions, counts, settings, measured)
@@ -221,6 +238,8 @@ def _judged(
     seconds = time.monotonic() - started
     metrics = record.metrics(facts, counts, verdicts, settings, digest, seconds)
     metrics["latency"] = ratios and record.latency(ratios)
+    if account:
+        metrics |= account.entry(metrics, paths["predictions.parquet"])
     _written(metrics, counts, paths)
     sentences = tuple(verdict.sentence for verdict in verdicts)
     return Outcome(gates.overall(verdicts), sentences, verdicts, paths)
