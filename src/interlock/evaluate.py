@@ -14,10 +14,11 @@ from interlock import config as configuration
 from interlock.artifact.pack import copy_out, pack
 from interlock.artifact.pins import read
 from interlock.canonical import canonical
-from interlock.config import Config
+from interlock.config import Config, Evaluation
 from interlock.errors import BadConfiguration, Rejected, Unknown
+from interlock.evaluation import selftest
 from interlock.evaluation.gates import Verdict
-from interlock.evaluation.run import Outcome, Version
+from interlock.evaluation.run import Outcome, Version, cleared
 from interlock.evaluation.run import evaluate as judge
 from interlock.home import note, registry_url
 from interlock.home import replace as leave
@@ -30,12 +31,15 @@ from interlock.source import Source, inspect
 RIVAL = "production.json"  # which version the candidate was compared with
 
 
-def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
+def evaluate(
+    folder: Path, out: Path, data: str = "", self_test: bool = False
+) -> Outcome:
     """Judge the model of the checkout at `folder`; the report goes to `out`.
 
     `data` replaces the data set that pyproject.toml names; a file is one from here.
-    Raises BadConfiguration where there is nothing to judge by, and CheckBroken when the
-    check itself fails.
+    With `self_test` the gates are tested as well, on the predictions. Raises
+    BadConfiguration where there is nothing to judge by, and CheckBroken when the check
+    itself fails.
     """
     source = inspect(folder)
     config = configuration.read(source.root)
@@ -54,7 +58,22 @@ def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
         production, address = _production(config, url)
         leave(out / RIVAL, canonical({"production": address}))
         base = source.root / config.path
-        return judge(candidate, production, settings, base, out)
+        outcome = judge(candidate, production, settings, base, out)
+    return _tested(outcome, settings, out) if self_test else outcome
+
+
+def _tested(outcome: Outcome, settings: Evaluation, out: Path) -> Outcome:
+    """The self-test of a judged evaluation; one that fails takes the verdict along."""
+    try:
+        found = selftest.self_test(
+            outcome.paths["predictions.parquet"], outcome.verdicts, settings
+        )
+        selftest.written(found, out)
+        found.demand_refusals()
+    except BaseException:
+        cleared(out)
+        raise
+    return replace(outcome, self_test=found.sentences)
 
 
 def _candidate(source: Source, config: Config, folder: Path) -> Version:

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +48,7 @@ class Outcome:
     sentences: tuple[str, ...]  # one for each gate
     verdicts: tuple[Verdict, ...]
     paths: Mapping[str, Path]  # by file name, as in FILES
+    self_test: tuple[str, ...] = ()  # what it says, where it was asked for
 
 
 def evaluate(
@@ -68,7 +69,7 @@ def evaluate(
     own = None
     if settings.score:
         own = data.function(settings.score.function, root)
-    paths = _cleared(out)
+    paths = cleared(out)
     try:
         with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
             source = data.prepare(settings.data, root, Path(scratch))
@@ -78,14 +79,14 @@ def evaluate(
             )
         return _judged(facts, counts, ratios, conditions, settings, paths, started)
     except pa.ArrowException as error:
-        _cleared(out)
+        cleared(out)
         raise CheckBroken("data that Arrow can read", str(error), "mend it") from error
     except BaseException:
-        _cleared(out)
+        cleared(out)
         raise
 
 
-def _cleared(out: Path) -> dict[str, Path]:
+def cleared(out: Path) -> dict[str, Path]:
     """The paths of FILES, without what an earlier evaluation left there."""
     out.mkdir(parents=True, exist_ok=True)
     paths = {name: out / name for name in FILES}
@@ -192,10 +193,19 @@ def _writer(path: Path, settings: Evaluation) -> pq.ParquetWriter:
 
 def recount(predictions: Path, settings: Evaluation) -> Counts:
     """The counts of a predictions.parquet: all that a verdict rests on."""
-    wanted = _plan(settings)
+    return counted(kept(predictions, settings), settings)
+
+
+def kept(predictions: Path, settings: Evaluation) -> Iterator[pa.RecordBatch]:
+    """The rows of a predictions.parquet, in batches."""
     names = pq.read_schema(predictions).names
-    kept = data.batches(predictions, dict.fromkeys(names), settings.batch_rows)
-    whole = rows.whole_queries(kept, "query" if settings.query else "")
+    return data.batches(predictions, dict.fromkeys(names), settings.batch_rows)
+
+
+def counted(batches: Iterable[pa.RecordBatch], settings: Evaluation) -> Counts:
+    """The counts of rows like those of predictions.parquet."""
+    wanted = _plan(settings)
+    whole = rows.whole_queries(batches, "query" if settings.query else "")
     parts = (fold(rows.batch_of(batch, settings), wanted) for batch in whole)
     first = next(parts)
     return sum(parts, start=first)
