@@ -56,6 +56,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="interlock-eval-") as scratch:
         candidate = _candidate(source, config, Path(scratch, "candidate"))
         production, address = _production(config, url)
+        (out / selftest.REPORT).unlink(missing_ok=True)  # of an earlier evaluation
         leave(out / RIVAL, canonical({"production": address}))
         base = source.root / config.path
         outcome = judge(candidate, production, settings, base, out)

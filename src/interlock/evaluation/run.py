@@ -240,11 +240,17 @@ def _written(
     metrics: Mapping[str, Any], counts: Counts, paths: Mapping[str, Path]
 ) -> None:
     """The three readable files; metrics.json last, for it says that all went well."""
-    summary = report.markdown(metrics)
     files.write_text(paths["report.html"], report.html(metrics, counts))
-    files.write_text(paths["summary.md"], summary)
-    if job := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(job, "a", encoding="utf-8") as file:
-            file.write(summary)
+    summarised(report.markdown(metrics), paths["summary.md"].parent)
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
     files.write_text(paths["metrics.json"], text + "\n")
+
+
+def summarised(text: str, out: Path) -> None:
+    """Add Markdown to summary.md in `out`, and to the page of the job if it has one."""
+    summary = out / "summary.md"
+    before = summary.read_text("utf-8") if summary.is_file() else ""
+    files.write_text(summary, before + text)
+    if job := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(job, "a", encoding="utf-8") as file:
+            file.write(text)
