@@ -47,7 +47,7 @@ def statistics(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
-    """Measure beside peers: -- registry, clients, evaluation, gate, nights, and options."""
+    """Measure: -- registry, clients, evaluation, gate or nights, and options."""
     install(session, "--editable", ".")
     name, *options = session.posargs
     session.run("python", "-m", f"benchmarks.{name}", *options)

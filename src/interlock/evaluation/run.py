@@ -203,11 +203,15 @@ def kept(predictions: Path, settings: Evaluation) -> Iterator[pa.RecordBatch]:
 
 
 def counted(batches: Iterable[pa.RecordBatch], settings: Evaluation) -> Counts:
-    """The counts of rows like those of predictions.parquet."""
+    """The counts of rows like those of predictions.parquet.
+
+    Raises CheckBroken where there is none.
+    """
     wanted = _plan(settings)
     whole = rows.whole_queries(batches, "query" if settings.query else "")
     parts = (fold(rows.batch_of(batch, settings), wanted) for batch in whole)
-    first = next(parts)
+    if (first := next(parts, None)) is None:
+        raise CheckBroken("rows with predictions", "no row", "give labelled rows")
     return sum(parts, start=first)
 
 
