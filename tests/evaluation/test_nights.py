@@ -25,9 +25,9 @@ def test_the_nights_of_a_twin_and_of_a_loss() -> None:
     """No alarm of the gate or the watch for the one; the first night for the other."""
     rows = made()
     twin, lost = line(rows, "twin"), line(rows, "lost")
-    assert twin[1:4] == ["0 / never", "never", "never"]
-    assert lost[1:4] == ["10 / 1", "1", "1"]
-    assert lost[5].endswith(" / 1")
+    assert twin[1:5] == ["0 / never", "0 / never", "never", "never"]
+    assert lost[1:5] == ["10 / 1", "10 / 1", "1", "1"]
+    assert lost[6].endswith(" / 1")
     whole = rows.counted("lost", np.ones(5400, bool))
     assert judged(GATE, whole).state == "FAIL"
     assert whole.whole.rows == 5400
