@@ -24,7 +24,7 @@ def smoke(session: nox.Session) -> None:
 @nox.session(name="nightly-eval", default=False)
 def nightly_eval(session: nox.Session) -> None:
     """Evaluate on the full test set against the gates; move production."""
-    judge = ("interlock", "eval", *session.posargs, "--out")
+    judge = ("interlock", "eval", "--self-test", *session.posargs, "--out")
     try:
         with evidence.recorded(session) as record:
             install(session, ".")

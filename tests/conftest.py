@@ -385,9 +385,9 @@ def _elsewhere(folder: Path) -> Iterator[Project]:
 
 
 def _rows(count: int) -> Iterator[str]:
-    """Rows whose label is right by the sign of x."""
+    """Rows whose label is right by the sign of x; no two are equal."""
     for i in range(count):
-        yield f"{(i % 200 - 99.5) / 50},{'ab'[i % 2]},{int(i % 200 > 99)}"
+        yield f"{(i % 200 - 99.5) / 50 + i / 1e6},{'ab'[i % 2]},{int(i % 200 > 99)}"
 
 
 def _installed() -> str:

@@ -94,11 +94,12 @@ def _smoke(options: argparse.Namespace) -> Reply:
 def _eval(options: argparse.Namespace) -> Reply:
     with _evaluation_installed():
         from interlock.evaluate import evaluate, raise_verdict
-    outcome = evaluate(Path.cwd(), options.out, options.data)
+    outcome = evaluate(Path.cwd(), options.out, options.data, options.self_test)
     if not options.json:
-        print(*outcome.sentences, sep="\n")
+        print(*outcome.sentences, *outcome.self_test, sep="\n")
     raise_verdict(outcome)
     values = {"state": outcome.state, "sentences": [*outcome.sentences]}
+    values["self_test"] = [*outcome.self_test]
     return values, f"report: {options.out / 'report.html'}"
 
 
@@ -429,6 +430,8 @@ def _add_checkout_commands(commands: Any) -> None:
     smoke.add_argument("--out", type=Path, help="folder for smoke.json")
     judge = add(commands, "eval", _eval, "evaluate the model and judge it by its gates")
     judge.add_argument("--data", default="", help="another data set than the project's")
+    text = "test the gates too: what must be refused is planted, and must be refused"
+    judge.add_argument("--self-test", action="store_true", help=text)
     out = Path("evaluation")
     judge.add_argument("--out", type=Path, default=out, help="folder for the report")
     _add_plan(commands)

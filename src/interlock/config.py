@@ -80,6 +80,8 @@ class Evaluation:
     label: str  # the truth: 0 or 1, a class's name, a number, or a relevance
     gates: tuple[Gate, ...]
     slices: tuple[str, ...] = ()
+    # The values that must have rows, by the column of `slices`.
+    expected_slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     task: Literal["binary", "multiclass", "regression", "ranking"] = "binary"
     classes: tuple[str, ...] = ()  # those of the schema
     weight: str = ""  # the column of the rows' weights; empty: all count alike
@@ -230,6 +232,12 @@ def _check_evaluation(evaluation: Evaluation) -> None:
     _check_task(evaluation)
     if len(set(evaluation.slices)) < len(evaluation.slices):
         raise _wrong(".evaluation.slices", "columns, each once", evaluation.slices)
+    for column in evaluation.expected_slices.keys() - {*evaluation.slices}:
+        expected = f"one of {', '.join(evaluation.slices) or 'evaluation.slices'}"
+        raise _wrong(".evaluation.expected_slices", expected, column)
+    for column, values in evaluation.expected_slices.items():
+        if not values:
+            raise _wrong(f".evaluation.expected_slices.{column}", "a value or more", ())
     if not evaluation.gates:
         raise _wrong(".evaluation.gates", "a gate or more", "none")
 

@@ -16,10 +16,11 @@ from interlock.artifact.pack import copy_out, pack
 from interlock.artifact.pins import read
 from interlock.budget import Judged, Keeper
 from interlock.canonical import canonical
-from interlock.config import Config
+from interlock.config import Config, Evaluation
 from interlock.errors import BadConfiguration, Rejected, Unknown
+from interlock.evaluation import selftest
 from interlock.evaluation.gates import Verdict
-from interlock.evaluation.run import Outcome, Version
+from interlock.evaluation.run import Outcome, Version, cleared
 from interlock.evaluation.run import evaluate as judge
 from interlock.home import note, registry_url
 from interlock.home import replace as leave
@@ -34,12 +35,15 @@ from interlock.source import Source, inspect
 RIVAL = "production.json"  # which version the candidate was compared with
 
 
-def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
+def evaluate(
+    folder: Path, out: Path, data: str = "", self_test: bool = False
+) -> Outcome:
     """Judge the model of the checkout at `folder`; the report goes to `out`.
 
     `data` replaces the data set that pyproject.toml names; a file is one from here.
-    Raises BadConfiguration where there is nothing to judge by, and CheckBroken when the
-    check itself fails.
+    With `self_test` the gates are tested as well, on the predictions. Raises
+    BadConfiguration where there is nothing to judge by, and CheckBroken when the check
+    itself fails.
     """
     source = inspect(folder)
     config = configuration.read(source.root)
@@ -59,13 +63,28 @@ def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
         production, rival = _production(config, url, registry)
         address = rival.address if rival else ""
         leave(out / RIVAL, canonical({"production": address}))
-        for name in LEFT:
+        for name in (*LEFT, selftest.REPORT):  # of an earlier evaluation
             (out / name).unlink(missing_ok=True)
         judged = Judged(own, rival, settings, exploring=bool(data))
         keeper = Keeper(judged, registry, Path(scratch), out)
         base = source.root / config.path
         outcome = judge(candidate, production, settings, base, out, keeper)
-        return replace(outcome, sentences=(*outcome.sentences, *keeper.sentences))
+    outcome = replace(outcome, sentences=(*outcome.sentences, *keeper.sentences))
+    return _tested(outcome, settings, out) if self_test else outcome
+
+
+def _tested(outcome: Outcome, settings: Evaluation, out: Path) -> Outcome:
+    """The self-test of a judged evaluation; one that fails takes the verdict along."""
+    try:
+        found = selftest.self_test(
+            outcome.paths["predictions.parquet"], outcome.verdicts, settings
+        )
+        selftest.written(found, out)
+        found.demand_refusals()
+    except BaseException:
+        cleared(out)
+        raise
+    return replace(outcome, self_test=found.sentences)
 
 
 def _registry(url: str) -> Registry | None:

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +49,7 @@ class Outcome:
     sentences: tuple[str, ...]  # one for each gate
     verdicts: tuple[Verdict, ...]
     paths: Mapping[str, Path]  # by file name, as in FILES
+    self_test: tuple[str, ...] = ()  # what it says, where it was asked for
 
 
 class Account(Protocol):
@@ -80,7 +81,7 @@ def evaluate(
     own = None
     if settings.score:
         own = data.function(settings.score.function, root)
-    paths = _cleared(out)
+    paths = cleared(out)
     try:
         with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
             source = data.prepare(settings.data, root, Path(scratch))
@@ -94,14 +95,14 @@ def evaluate(
             facts, counts, ratios, conditions, settings, paths, started, account
         )
     except pa.ArrowException as error:
-        _cleared(out)
+        cleared(out)
         raise CheckBroken("data that Arrow can read", str(error), "mend it") from error
     except BaseException:
-        _cleared(out)
+        cleared(out)
         raise
 
 
-def _cleared(out: Path) -> dict[str, Path]:
+def cleared(out: Path) -> dict[str, Path]:
     """The paths of FILES, without what an earlier evaluation left there."""
     out.mkdir(parents=True, exist_ok=True)
     paths = {name: out / name for name in FILES}
@@ -208,12 +209,25 @@ def _writer(path: Path, settings: Evaluation) -> pq.ParquetWriter:
 
 def recount(predictions: Path, settings: Evaluation) -> Counts:
     """The counts of a predictions.parquet: all that a verdict rests on."""
-    wanted = _plan(settings)
+    return counted(kept(predictions, settings), settings)
+
+
+def kept(predictions: Path, settings: Evaluation) -> Iterator[pa.RecordBatch]:
+    """The rows of a predictions.parquet, in batches."""
     names = pq.read_schema(predictions).names
-    kept = data.batches(predictions, dict.fromkeys(names), settings.batch_rows)
-    whole = rows.whole_queries(kept, "query" if settings.query else "")
+    return data.batches(predictions, dict.fromkeys(names), settings.batch_rows)
+
+
+def counted(batches: Iterable[pa.RecordBatch], settings: Evaluation) -> Counts:
+    """The counts of rows like those of predictions.parquet.
+
+    Raises CheckBroken where there is none.
+    """
+    wanted = _plan(settings)
+    whole = rows.whole_queries(batches, "query" if settings.query else "")
     parts = (fold(rows.batch_of(batch, settings), wanted) for batch in whole)
-    first = next(parts)
+    if (first := next(parts, None)) is None:
+        raise CheckBroken("rows with predictions", "no row", "give labelled rows")
     return sum(parts, start=first)
 
 
@@ -249,11 +263,17 @@ def _written(
     metrics: Mapping[str, Any], counts: Counts, paths: Mapping[str, Path]
 ) -> None:
     """The three readable files; metrics.json last, for it says that all went well."""
-    summary = report.markdown(metrics)
     files.write_text(paths["report.html"], report.html(metrics, counts))
-    files.write_text(paths["summary.md"], summary)
-    if job := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(job, "a", encoding="utf-8") as file:
-            file.write(summary)
+    summarised(report.markdown(metrics), paths["summary.md"].parent)
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
     files.write_text(paths["metrics.json"], text + "\n")
+
+
+def summarised(text: str, out: Path) -> None:
+    """Add Markdown to summary.md in `out`, and to the page of the job if it has one."""
+    summary = out / "summary.md"
+    before = summary.read_text("utf-8") if summary.is_file() else ""
+    files.write_text(summary, before + text)
+    if job := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(job, "a", encoding="utf-8") as file:
+            file.write(text)
