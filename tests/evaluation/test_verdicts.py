@@ -200,14 +200,17 @@ def test_latency_is_judged_from_what_was_measured() -> None:
 
 def test_fewer_slices_are_left_for_those_that_are_less_harmed() -> None:
     """Holm: the second worst is tested at a half of the level, not at a third."""
-    sample = [Normal(0.0, 1.0, 10**6), Normal(0.0, 1.0, 10**6), Normal(9.0, 1.0, 10**6)]
     levels = gates.Levels(0.06, 0.05)
-    for bound, left in ((5.0, 1), (2.05, 3), (1.0, 3)):
-        assert gates._holm(sample, bound, levels).false_alarm == pytest.approx(
-            0.06 / left
-        )
-    near = [Normal(0.0, 1.0, 10**6), Normal(0.1, 1.0, 10**6), Normal(9.0, 1.0, 10**6)]
-    assert gates._holm(near, 2.08, levels).false_alarm == pytest.approx(0.06)
+    for harms, left in (
+        ([1e-9, 1e-9, 0.9], 1),
+        ([0.021, 0.021, 0.9], 3),
+        ([0.01, 0.029, 0.9], 1),
+        ([0.01, 0.031, 0.9], 2),
+        ([0.01, 0.029, 0.05], 1),
+        ([], 1),
+    ):
+        assert gates._shared(levels, harms).false_alarm == 0.06 / left
+        assert gates._shared(levels, harms).false_pass == 0.05
 
 
 def f1_rows(chance: Any, rows: int, share: float) -> Any:

@@ -21,7 +21,7 @@ from math import isfinite, isnan
 
 from interlock.config import Evaluation, Gate
 from interlock.errors import BadConfiguration
-from interlock.evaluation import wording
+from interlock.evaluation import multiplicity, wording
 from interlock.evaluation.counts import Counts
 from interlock.evaluation.intervals import Interval, Sample
 from interlock.evaluation.metrics import Group, Metric, catalogue
@@ -279,15 +279,17 @@ class _Bench:
         samples = {v: self._sample(condition, group) for v, group in groups.items()}
         harms = {v: p_value(sample, condition.least) for v, sample in samples.items()}
         ordered = sorted(harms, key=lambda value: (harms[value], value))
-        levels = _holm([samples[v] for v in ordered], condition.least, self.levels)
-        suspects = _benjamini_hochberg([harms[value] for value in ordered])
+        family = [harms[value] for value in ordered]
+        levels = _shared(self.levels, family)
+        # Valid here, because the slices of a column share no row.
+        listed = multiplicity.benjamini_hochberg(family)
         return tuple(
             replace(
                 _find(condition, value, groups[value].rows, samples[value], levels),
                 harm=harms[value],
-                suspect=place < suspects,
+                suspect=adjusted <= 1 - LEVEL,
             )
-            for place, value in enumerate(ordered)
+            for value, adjusted in zip(ordered, listed, strict=True)
         )
 
     def _sample(self, condition: Condition, group: Group) -> Sample:
@@ -314,30 +316,15 @@ def p_value(sample: Sample, bound: float) -> float:
     return high
 
 
-def _holm(samples: Sequence[Sample], bound: float, levels: Levels) -> Levels:
-    """The level at which each of the samples, the most harmed first, is tested.
+def _shared(levels: Levels, harms: Sequence[float]) -> Levels:
+    """The levels that each slice is tested at, from the p-values of all of them.
 
-    Holm, Scandinavian Journal of Statistics 6 (1979) 65: whatever the slices have in
-    common, the chance that one of them fails by mistake is false_alarm at most. The
-    level is divided by the slices that are left when the first that does not fail is
-    met; those before it, which fail at a lower one, fail at that one as well.
+    Holm's: false_alarm is divided by the slices that are left when the first that does
+    not fail is met; those before it, which fail at a lower level, fail at that one too.
     """
-    for left in range(len(samples), 0, -1):
-        shared = replace(levels, false_alarm=levels.false_alarm / left)
-        if not samples[-left].is_below(bound, shared.false_alarm):
-            return shared
-    return levels
-
-
-def _benjamini_hochberg(harms: Sequence[float]) -> int:
-    """How many, from the first, are listed: of these 5 % are there by mistake.
-
-    On average, at most; valid here because the slices of a column share no row.
-    Source: Benjamini & Hochberg, Journal of the Royal Statistical Society B 57 (1995)
-    289.
-    """
-    steps = [p * len(harms) / (i + 1) for i, p in enumerate(harms)]
-    return max((i + 1 for i, q in enumerate(steps) if q <= 1 - LEVEL), default=0)
+    failing = sum(p <= levels.false_alarm for p in multiplicity.holm(harms))
+    left = max(len(harms) - failing, 1)
+    return replace(levels, false_alarm=levels.false_alarm / left)
 
 
 def _joint(states: Sequence[State]) -> State:
