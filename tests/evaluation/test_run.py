@@ -253,7 +253,7 @@ def test_a_model_of_three_classes_is_judged(
 def test_a_regression_with_weights_and_clusters_is_judged(
     tmp_path: Path, toy: Toy, settings: Settings, write: Write
 ) -> None:
-    """The weight of 0 is named by its row; the interval is that of the clusters."""
+    """The weight of 0 is named by its row; rows of a user are not independent."""
     chance = np.random.default_rng(9)
     user = np.repeat(np.arange(300), 5)
     x = chance.normal(size=1500)
