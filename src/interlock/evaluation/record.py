@@ -101,6 +101,7 @@ def _finding(finding: Finding) -> Record:
         "harm": finding.harm,
         "suspect": finding.suspect,
         "guarantee": "asymptotic" if finding.asymptotic else "every size",
+        "design_effect": _number(finding.design),
     }
 
 
