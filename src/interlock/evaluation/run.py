@@ -221,17 +221,15 @@ def _judged(
     seconds = time.monotonic() - started
     metrics = record.metrics(facts, counts, verdicts, settings, digest, seconds)
     metrics["latency"] = ratios and record.latency(ratios)
-    _written(metrics, counts, paths)
+    _written(metrics, paths)
     sentences = tuple(verdict.sentence for verdict in verdicts)
     return Outcome(gates.overall(verdicts), sentences, verdicts, paths)
 
 
-def _written(
-    metrics: Mapping[str, Any], counts: Counts, paths: Mapping[str, Path]
-) -> None:
+def _written(metrics: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
     """The three readable files; metrics.json last, for it says that all went well."""
     summary = report.markdown(metrics)
-    files.write_text(paths["report.html"], report.html(metrics, counts))
+    files.write_text(paths["report.html"], report.html(metrics))
     files.write_text(paths["summary.md"], summary)
     if job := os.environ.get("GITHUB_STEP_SUMMARY"):
         with open(job, "a", encoding="utf-8") as file:
