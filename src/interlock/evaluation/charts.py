@@ -142,7 +142,8 @@ def _precision_recall(models: Sequence[Drawn], share: float) -> Chart:
             label = f"{name}, area {areas[name]}"
             points = curves["precision_recall"]
             axes.plot(*zip(*points, strict=True), **stroke, label=label)
-        axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.03))
+        axes.set(xlabel="recall", ylabel="precision")
+        axes.set(xlim=(-0.03, 1.03), ylim=(0, 1.03))
         _legend(axes, "lower left")
         says = f"Area below the curve: {_said(areas)}; chance, the dotted line, "
         return Chart(

@@ -160,7 +160,7 @@ def _environment(autoescape: bool) -> Environment:
     )
     environment.filters.update(
         score=score,
-        span=span,
+        told=told,
         ends=ends,
         gain=gain,
         cell=cell,
@@ -223,6 +223,17 @@ def gain(pair: Record, share: bool = True) -> str:
         if interval
         else bare(pair["value"], share, "+")
     )
+
+
+def told(number: Record, share: bool = True, sign: str = "") -> str:
+    """A metric, or with a sign a change, and its interval in brackets.
+
+    >>> told({"value": 0.8951, "low": 0.893, "high": 0.897}), told({"value": None})
+    ('89.5 % (89.3 to 89.7)', 'undefined')
+    """
+    said = gain(number, share) if sign else score(number, share)
+    ends = span(number, sign, share) if number["value"] is not None else ""
+    return f"{said} ({ends})" if ends else said
 
 
 def span(number: Record, sign: str = "", share: bool = True) -> str:
