@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
 
 WORKERS = 8  # requests under way: more gain nothing (benchmarks/clients.py)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Out = TypeVar("Out", covariant=True)
+
+
+class Future(Protocol[Out]):
+    """A result to come, of the standard library or of Dask."""
+
+    def result(self) -> Out:
+        """It, once it is there."""
 
 
 def in_order(
@@ -25,13 +33,21 @@ def in_order(
     Items are taken as they are needed: at most WORKERS are under way, or done and not
     asked for yet. What `work` raises is raised here, and the rest is let go.
     """
-    pool, waiting = ThreadPoolExecutor(WORKERS), deque[Future[Result]]()
+    pool = ThreadPoolExecutor(WORKERS)
     try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= WORKERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from submitted(lambda item: pool.submit(work, item), items, WORKERS)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def submitted(
+    submit: Callable[[Item], Future[Result]], items: Iterable[Item], ahead: int
+) -> Generator[Result, None, None]:
+    """The results in the order of the items, with `ahead` of them in hand."""
+    waiting = deque[Future[Result]]()
+    for item in items:
+        waiting.append(submit(item))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -17,7 +17,9 @@ import pytest
 from scipy import stats
 
 from interlock.evaluation import betting, binomial, paired, planning
-from interlock.evaluation.intervals import Difference
+from interlock.evaluation.intervals import Difference, Proportion
+from interlock.evaluation.moments import Moments, of
+from interlock.evaluation.samples import Dice, Gain, Means, Quotient, RootGain
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,6 +61,113 @@ def test_a_proportion_is_covered(rows: int, rate: float) -> None:
 
 def _ends(hits: int, rows: int, alpha: float) -> binomial.Interval:
     return binomial.clopper_pearson(hits, rows, alpha)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_bounded_mean_is_covered(rows: int, rate: float) -> None:
+    """Of numbers that are 0 or 1, than which none within 0 and 1 are more skewed."""
+    low, high = _likely(rows, rate)
+    corners = np.array([[0.0, 1.0], [1.0, 1.0]])
+
+    def margin(hits: int, alpha: float, side: int) -> float:
+        share = hits / rows
+        scatter = np.diag([rows * share * (1 - share), 0])
+        found = Means(Moments(rows, np.array([share, 1]), scatter), corners)
+        return Quotient(found).margin(rate, alpha, side)
+
+    for alpha in ALPHAS:
+        above = _least(low, high, lambda h: margin(h, alpha, 1) > 0)
+        below = _least(low, high, lambda h: margin(h, alpha, -1) <= 0)
+        assert stats.binom.sf(above - 1, rows, rate) <= alpha + TAIL
+        assert stats.binom.cdf(below - 1, rows, rate) <= alpha + TAIL
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.8])
+@pytest.mark.parametrize("union", [0.1, 0.6])
+def test_f1_is_covered(share: float, union: float) -> None:
+    """Whatever the number of rows that are positive or called so, enumerated."""
+    rows, alpha, missed = 25, 0.1, np.zeros(2)
+    truth = 2 * share / (1 + share)
+    for some in range(rows + 1):
+        weight = stats.binom.pmf(some, rows, union)
+        for hits in range(some + 1):
+            chance = weight * stats.binom.pmf(hits, some, share)
+            low, high = Dice(Proportion(hits, some)).interval(alpha)
+            missed += [chance * (low > truth), chance * (high < truth)]
+    assert (missed <= alpha / 2).all()
+
+
+def test_f1_is_tested_as_its_interval_says() -> None:
+    """The bounds that neither test rejects, and those alone."""
+    found, alpha = Dice(Proportion(31, 40)), 0.1
+    assert found.estimate == pytest.approx(62 / 71)
+    low, high = found.interval(alpha)
+    assert found.reaches(low - 1e-9, alpha / 2)
+    assert not found.reaches(low + 1e-9, alpha / 2)
+    assert found.is_below(high + 1e-9, alpha / 2)
+    assert not found.is_below(high - 1e-9, alpha / 2)
+    assert found.reaches(0, alpha) and not found.reaches(1, alpha)
+    assert Dice(Proportion(40, 40)).interval(alpha).high == 1
+
+
+@pytest.mark.parametrize("rows", [300, 3_000, 30_000] if ALL else [300])
+@pytest.mark.parametrize("clip", [3.0, 30.0])
+def test_clipped_losses_keep_their_chances(rows: int, clip: float) -> None:
+    """Heavy tails, simulated at the truth: rejected no more often than alpha.
+
+    With a seed of its own: 100 draws of a chance of 0.1 exceed 20 once in 1,200.
+    """
+    chance, alpha, draws = np.random.default_rng(11), 0.1, 2000 if ALL else 100
+    scales = np.array([1.0, 0.9])
+    roots = [_root(scale, clip) for scale in scales]
+    bound, change = -(roots[0] ** 2), roots[1] - roots[0]
+    ends = np.array([[-(clip**2), 1.0], [0.0, 1.0]])
+    corners = np.array([[*a, *b] for a in ends for b in ends])
+    each = binomial.Interval(-(clip**2), 0.0)
+    wrong = np.zeros(4)
+    for _ in range(draws):
+        errors = chance.standard_t(3, (rows, 2)) * scales
+        losses = -np.minimum(np.square(errors), clip**2)
+        vectors = np.insert(losses, [1, 2], 1.0, axis=1)
+        one = Quotient(Means(of(vectors[:, :2]), ends), each)
+        two = RootGain(Gain(Means(of(vectors), corners), shared=True, each=each))
+        wrong += [
+            *(one.reaches(bound, alpha), one.is_below(bound, alpha)),
+            *(two.reaches(change, alpha), two.is_below(change, alpha)),
+        ]
+    assert (wrong <= (alpha if ALL else 0.2) * draws).all(), wrong
+
+
+def _root(scale: float, clip: float) -> float:
+    """Of the mean of the clipped squares."""
+
+    def square(error: float) -> float:
+        return float(min((scale * error) ** 2, clip**2))
+
+    return float(np.sqrt(stats.t(3).expect(square)))
+
+
+def test_the_gain_of_a_root_is_that_of_the_roots() -> None:
+    """Its interval is around it, and narrows on it; each end is where a test turns."""
+    chance = np.random.default_rng(2)
+    widths = []
+    for rows in (2_000, 200_000):
+        errors = chance.uniform(0, 1, (rows, 2)) * [1.0, 0.5]
+        vectors = np.insert(-np.square(errors), [1, 2], 1.0, axis=1)
+        ends = np.array([[-1.0, 1.0], [0.0, 1.0]])
+        corners = np.array([[*a, *b] for a in ends for b in ends])
+        each = binomial.Interval(-1.0, 0.0)
+        gain = RootGain(Gain(Means(of(vectors), corners), shared=True, each=each))
+        roots = np.sqrt(np.square(errors).mean(axis=0))
+        assert gain.estimate == pytest.approx(roots[1] - roots[0])
+        low, high = gain.interval(0.1)
+        assert low < -(0.5 / 3**0.5) < high
+        assert gain.reaches(low - 1e-6, 0.05) and not gain.reaches(low + 1e-6, 0.05)
+        assert gain.is_below(high + 1e-6, 0.05) and not gain.is_below(high - 1e-6, 0.05)
+        assert gain.reaches(-2, 0.05) and gain.is_below(0.9, 0.05)
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 8
 
 
 GAINS = (-0.9, -0.3, 0.0, 0.1, 0.7, 1.0) if ALL else (-0.3, 0.0)  # of the disagreement

@@ -30,7 +30,13 @@ TASKS = {
         uses=1,
         top_k=2,
     ),
-    "regression": Evaluation("", "", (), task="regression", slices=("g",), uses=1),
+    "regression": Evaluation(
+        *("", "", ()),
+        task="regression",
+        slices=("g",),
+        uses=1,
+        clip={"mae": 3.0, "rmse": 3.0, "quantile_loss": 3.0},
+    ),
     "ranking": Evaluation("", "", (), task="ranking", query="q", slices=("g",), uses=1),
 }
 ROWS = 6000
@@ -136,19 +142,50 @@ def test_a_worse_model_fails_on_what_it_is_worse_at(task: str) -> None:
 
 
 def test_a_loss_reads_as_a_number_and_says_how_it_was_tested() -> None:
-    """In its own unit, with the tolerance, and asymptotic unless it is clipped."""
+    """In its own unit, with the tolerance; and what would help."""
     rows = batch("binary", 0.0, weighted=False, clustered=False)
     text = "log_loss <= production.log_loss + 0.01"
-    (verdict,) = judged("binary", [text], rows, TASKS["binary"])[1]
-    assert verdict.state is State.PASS
-    said = r"log_loss is 0.\d+ below production \(95 % interval -0.\d+ to -0.\d+\)"
-    assert verdict.sentence.endswith("tolerance 0.01, by an asymptotic test")
-    assert re.search(said, verdict.sentence)
     clipped = replace(TASKS["binary"], clip={"log_loss": 3.0})
+    (verdict,) = judged("binary", [text], rows, clipped)[1]
+    assert verdict.state is State.PASS
+    said = r"log_loss is 0.\d+ below production \(95 % interval -0.\d+ to [+-]0.\d+\)"
+    assert re.search(said, verdict.sentence)
+    assert verdict.sentence.endswith("tolerance 0.01")
+    (verdict,) = judged("binary", [text], rows, TASKS["binary"])[1]
+    assert verdict.state is State.UNKNOWN
+    assert verdict.sentence.endswith("; a clip of log_loss would help")
     (verdict,) = judged("binary", ["log_loss <= 0.5"], rows, clipped)[1]
     assert verdict.state is State.PASS
-    assert "asymptotic" not in verdict.sentence
-    assert "expected at most 0.5" in verdict.sentence
+    assert verdict.sentence.endswith("expected at most 0.5")
+
+
+@pytest.mark.parametrize("name", ["mae", "rmse", "quantile_loss"])
+def test_a_loss_without_a_bound_is_not_gated(name: str) -> None:
+    """The refusal says what to declare."""
+    settings = replace(TASKS["regression"], clip={})
+    with pytest.raises(BadConfiguration, match=f"clip = {{ {name} = NUMBER }}"):
+        gates.parse(Gate(f"{name} <= 5"), settings)
+    assert gates.parse(Gate(f"{name} <= 5"), TASKS["regression"]).bound == 5
+
+
+@pytest.mark.parametrize("clusters", [600, 6000])
+def test_a_design_effect_is_how_many_rows_are_worth_one(clusters: int) -> None:
+    """Ten copies of a row are worth one, and the sentence says so."""
+    settings = replace(TASKS["binary"], cluster="c")
+    rows = batch("binary", 0.2, weighted=False, clustered=True)
+    place = np.arange(ROWS) * clusters // ROWS
+    rows = replace(
+        rows,
+        labels=rows.labels[place],
+        predictions={role: each[place] for role, each in rows.predictions.items()},
+        scores={role: each[place] for role, each in rows.scores.items()},
+        clusters=pa.array(place.astype(str)),
+    )
+    texts = ["accuracy >= 0.5", "f1 >= production.f1 - 0.2", "score <= 1.5"]
+    for verdict in judged("binary", texts, rows, settings)[1]:
+        assert verdict.findings[0].design == pytest.approx(ROWS / clusters, rel=0.01)
+        named = "at a design effect of 10.0" in verdict.sentence
+        assert named is (clusters == 600), verdict.sentence
 
 
 def test_what_has_too_few_rows_has_no_asymptotic_verdict() -> None:
@@ -156,19 +193,18 @@ def test_what_has_too_few_rows_has_no_asymptotic_verdict() -> None:
     found = Normal(0.5, 0.001, 400)
     assert not found.is_below(0.9, 0.4) and not found.reaches(0.1, 0.4)
     assert found.scaled(1000, 400).reaches(0.1, 0.05)
-    (verdict,) = judged(
-        *("regression", ["mae <= 5"]),
-        replace(
-            batch("regression", 0, weighted=False, clustered=False),
-            labels=np.zeros(600),
-            predictions={"candidate": np.linspace(0, 1, 600)},
-            slices={},
-        ),
-        TASKS["regression"],
-    )[1]
+    few = replace(
+        batch("regression", 0, weighted=False, clustered=False),
+        labels=np.zeros(300),
+        predictions={"candidate": np.linspace(0, 1, 300)},
+        slices={},
+        clusters=pa.array((np.arange(300) // 10).astype(str)),
+    )
+    settings = replace(TASKS["regression"], cluster="c")
+    (verdict,) = judged("regression", ["mae <= 2"], few, settings)[1]
     assert verdict.state is State.UNKNOWN
-    assert "too few rows for an interval" in verdict.sentence
-    assert verdict.further == 400
+    assert verdict.findings[0].interval == (0, 3)  # all that the clip leaves
+    assert verdict.further == 195  # for 50 clusters of 10, rounded half up
 
 
 @pytest.mark.parametrize("unfit", ["weight", "cluster"])
@@ -200,14 +236,17 @@ def test_latency_is_judged_from_what_was_measured() -> None:
 
 def test_fewer_slices_are_left_for_those_that_are_less_harmed() -> None:
     """Holm: the second worst is tested at a half of the level, not at a third."""
-    sample = [Normal(0.0, 1.0, 10**6), Normal(0.0, 1.0, 10**6), Normal(9.0, 1.0, 10**6)]
     levels = gates.Levels(0.06, 0.05)
-    for bound, left in ((5.0, 1), (2.05, 3), (1.0, 3)):
-        assert gates._holm(sample, bound, levels).false_alarm == pytest.approx(
-            0.06 / left
-        )
-    near = [Normal(0.0, 1.0, 10**6), Normal(0.1, 1.0, 10**6), Normal(9.0, 1.0, 10**6)]
-    assert gates._holm(near, 2.08, levels).false_alarm == pytest.approx(0.06)
+    for harms, left in (
+        ([1e-9, 1e-9, 0.9], 1),
+        ([0.021, 0.021, 0.9], 3),
+        ([0.01, 0.029, 0.9], 1),
+        ([0.01, 0.031, 0.9], 2),
+        ([0.01, 0.029, 0.05], 1),
+        ([], 1),
+    ):
+        assert gates._shared(levels, harms).false_alarm == 0.06 / left
+        assert gates._shared(levels, harms).false_pass == 0.05
 
 
 def f1_rows(chance: Any, rows: int, share: float) -> Any:

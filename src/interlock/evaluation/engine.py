@@ -13,32 +13,24 @@ can kill one of them (benchmarks/evaluation.py has both, and Dask, side by side)
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import joblib
 import pyarrow as pa
 
 from interlock.config import Evaluation
 from interlock.evaluation.predict import Models, Version
+from interlock.parallel import Future, submitted
 
 # Batches in hand for each worker: one that is predicted, one that another thread gets
 # ready for it, or counts after it, meanwhile; and one that waits.
 THREADS, AHEAD = 2, 3
 
 Part = TypeVar("Part")
-Out = TypeVar("Out", covariant=True)
 Work: TypeAlias = Callable[[Models, int, pa.RecordBatch], Part]
-
-
-class Future(Protocol[Out]):
-    """A result to come, of the standard library or of Dask."""
-
-    def result(self) -> Out:
-        """It, once it is there."""
 
 
 def mapped(
@@ -81,12 +73,14 @@ def in_order(
     ahead: int,
 ) -> Iterator[Part]:
     """The results in the order of the batches, with `ahead` of them in hand."""
-    waiting: deque[Future[Part]] = deque()
+    return submitted(lambda each: submit(*each), _numbered(batches), ahead)
+
+
+def _numbered(
+    batches: Iterable[pa.RecordBatch],
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Each batch, with the number of its first row."""
     first = 0
     for batch in batches:
-        waiting.append(submit(first, batch))
+        yield first, batch
         first += batch.num_rows
-        if len(waiting) == ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

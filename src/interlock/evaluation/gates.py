@@ -17,19 +17,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import isfinite, isnan
+from math import isfinite, isnan, nan
 
 from interlock.config import Evaluation, Gate
-from interlock.errors import BadConfiguration
-from interlock.evaluation import wording
+from interlock.errors import BadConfiguration, CheckBroken
+from interlock.evaluation import multiplicity, wording
 from interlock.evaluation.counts import Counts
 from interlock.evaluation.intervals import Interval, Sample
-from interlock.evaluation.metrics import Group, Metric, catalogue
+from interlock.evaluation.metrics import ROLES, Group, Mean, Metric, catalogue
 from interlock.evaluation.samples import is_asymptotic
 
 LEVEL = 0.95  # of the intervals that are shown; the verdicts have levels of their own
 MOST_ROWS = 10**9
 LEAST_P = 1e-30  # evidence beyond this is not told apart
+TOGETHER = 1.5  # a design effect that a sentence names
 
 
 class State(StrEnum):
@@ -86,6 +87,7 @@ class Finding:
     harm: float = 1.0  # p-value of "no worse than the bound"
     suspect: bool = False  # among the slices with evidence of harm (BH at 1 - LEVEL)
     asymptotic: bool = False  # the test's chances of error hold for many rows only
+    design: float = nan  # the design effect of the clusters, where there are some
 
 
 @dataclass(frozen=True)
@@ -223,12 +225,27 @@ def judge(
     """The verdict of each gate, in their order.
 
     `measured` holds what is not counted from rows, by its name in MEASURED: a sample of
-    the negative of the ratio, so that it is the better the higher.
+    the negative of the ratio, so that it is the better the higher. Raises CheckBroken
+    for rows that no verdict may rest on: copies, and those that lack a slice.
     """
+    _demand_sound(counts, settings)
     false_alarm = settings.false_alarm / settings.uses / max(len(conditions), 1)
     levels = Levels(false_alarm, settings.false_pass)
     bench = _Bench(counts, levels, catalogue(settings), measured or {})
     return tuple(bench.judge(condition) for condition in conditions)
+
+
+def _demand_sound(counts: Counts, settings: Evaluation) -> None:
+    if counts.repeats:
+        counts.repeats.demand_no_copies()
+    for column, values in settings.expected_slices.items():
+        found = counts.per(column)
+        if missing := [value for value in values if value not in found]:
+            raise CheckBroken(
+                f"rows in each of the {len(values)} expected slices of {column!r}",
+                f"none in {', '.join(map(wording.name, missing))}",
+                "mend the data; or correct evaluation.expected_slices",
+            )
 
 
 def overall(verdicts: Sequence[Verdict]) -> State:
@@ -268,7 +285,8 @@ class _Bench:
             further = _further_on_the_whole(findings, self.counts.whole.rows)
         sentence = f"{state}: {_said(condition, state, findings)}"
         if state is State.UNKNOWN:
-            sentence += f"; {_settled(further)}{_advice(condition)}"
+            advice = _advice(condition, self.metrics.get(condition.metric))
+            sentence += f"; {_settled(further)}{advice}"
         return Verdict(condition, state, sentence, findings, further)
 
     def _findings(self, condition: Condition) -> tuple[Finding, ...]:
@@ -279,15 +297,18 @@ class _Bench:
         samples = {v: self._sample(condition, group) for v, group in groups.items()}
         harms = {v: p_value(sample, condition.least) for v, sample in samples.items()}
         ordered = sorted(harms, key=lambda value: (harms[value], value))
-        levels = _holm([samples[v] for v in ordered], condition.least, self.levels)
-        suspects = _benjamini_hochberg([harms[value] for value in ordered])
+        family = [harms[value] for value in ordered]
+        levels = _shared(self.levels, family)
+        # Valid here, because the slices of a column share no row.
+        listed = multiplicity.benjamini_hochberg(family)
         return tuple(
             replace(
                 _find(condition, value, groups[value].rows, samples[value], levels),
                 harm=harms[value],
-                suspect=place < suspects,
+                suspect=adjusted <= 1 - LEVEL,
+                design=self._design(condition, groups[value]),
             )
-            for place, value in enumerate(ordered)
+            for value, adjusted in zip(ordered, listed, strict=True)
         )
 
     def _sample(self, condition: Condition, group: Group) -> Sample:
@@ -298,6 +319,12 @@ class _Bench:
         found = found or metric.sample(group, "candidate")
         assert found, "parse lets no gate through whose metric has no sample"
         return found
+
+    def _design(self, condition: Condition, group: Group) -> float:
+        if condition.metric in MEASURED:
+            return nan
+        roles = ROLES if condition.paired else ROLES[:1]
+        return self.metrics[condition.metric].design_effect(group, roles)
 
 
 def p_value(sample: Sample, bound: float) -> float:
@@ -314,30 +341,15 @@ def p_value(sample: Sample, bound: float) -> float:
     return high
 
 
-def _holm(samples: Sequence[Sample], bound: float, levels: Levels) -> Levels:
-    """The level at which each of the samples, the most harmed first, is tested.
+def _shared(levels: Levels, harms: Sequence[float]) -> Levels:
+    """The levels that each slice is tested at, from the p-values of all of them.
 
-    Holm, Scandinavian Journal of Statistics 6 (1979) 65: whatever the slices have in
-    common, the chance that one of them fails by mistake is false_alarm at most. The
-    level is divided by the slices that are left when the first that does not fail is
-    met; those before it, which fail at a lower one, fail at that one as well.
+    Holm's: false_alarm is divided by the slices that are left when the first that does
+    not fail is met; those before it, which fail at a lower level, fail at that one too.
     """
-    for left in range(len(samples), 0, -1):
-        shared = replace(levels, false_alarm=levels.false_alarm / left)
-        if not samples[-left].is_below(bound, shared.false_alarm):
-            return shared
-    return levels
-
-
-def _benjamini_hochberg(harms: Sequence[float]) -> int:
-    """How many, from the first, are listed: of these 5 % are there by mistake.
-
-    On average, at most; valid here because the slices of a column share no row.
-    Source: Benjamini & Hochberg, Journal of the Royal Statistical Society B 57 (1995)
-    289.
-    """
-    steps = [p * len(harms) / (i + 1) for i, p in enumerate(harms)]
-    return max((i + 1 for i, q in enumerate(steps) if q <= 1 - LEVEL), default=0)
+    failing = sum(p <= levels.false_alarm for p in multiplicity.holm(harms))
+    left = max(len(harms) - failing, 1)
+    return replace(levels, false_alarm=levels.false_alarm / left)
 
 
 def _joint(states: Sequence[State]) -> State:
@@ -417,6 +429,9 @@ def _said(condition: Condition, state: State, findings: Sequence[Finding]) -> st
     expected = _expected(condition)
     if any(finding.asymptotic for finding in findings):
         expected += ", by an asymptotic test"
+    together = max((f.design for f in findings if f.design > TOGETHER), default=None)
+    if together:
+        expected += f", at a design effect of {together:.1f}"
     if not condition.per:
         return f"{condition.metric} is {_value(condition, findings[0])}, {expected}"
     odd = [finding for finding in findings if finding.state is state]
@@ -478,10 +493,13 @@ def _settled(further: int | None) -> str:
     return f"at least {further:,} more {rows} would settle it"
 
 
-def _advice(condition: Condition) -> str:
-    """Where no difference is allowed, equal models can never be told apart."""
+def _advice(condition: Condition, metric: Metric | None) -> str:
+    """Where no number of rows, or very many, would settle it, what would."""
     if condition.paired and condition.bound == 0:
+        # Equal models can never be told apart.
         sign = "-" if condition.higher else "+"
         example = f"production.{condition.metric} {sign} 0.005"
         return f"; a tolerance would help, as in {example}"
+    if isinstance(metric, Mean) and metric.tail and metric.clip is None:
+        return f"; a clip of {metric.name} would help"
     return ""

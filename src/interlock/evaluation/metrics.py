@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import inf, nan, sqrt
+from math import inf, log, nan, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,11 +36,13 @@ from interlock.evaluation.samples import (
     LEAST_CLUSTERS,
     LEAST_ROWS,
     ANY,
+    Dice,
     Gain,
     Means,
     Normal,
     Quotient,
     Root,
+    RootGain,
     rule_of_three,
 )
 from interlock.evaluation.tables import Role, Table
@@ -142,33 +144,52 @@ class Metric(ABC):
         """What is tested against production on the same rows."""
         return None
 
+    def by_row(self, group: Group) -> Moments | None:
+        """Of num and den of each model, by class; None of what is no quotient."""
+        return None
+
+    def design_effect(self, group: Group, roles: Sequence[Role]) -> float:
+        """How often the variance of independent rows fits into that of the clusters.
+
+        Of one model's metric, or of the change from production; NaN where there are no
+        clusters. So many rows are worth one. Source: Kish, Survey Sampling (1965),
+        section 8.2, where it is deff.
+        """
+        rows, clusters = self.by_row(group), group.clusters or {}
+        if rows is None or self.name not in clusters:
+            return nan
+        whole = of(clusters[self.name].sums)
+        _, along = _influence(whole, roles, len(whole.mean) // (2 + 2 * group.paired))
+        alone = rows.rows * rows.variance(along)
+        return whole.rows * whole.variance(along) / alone if alone > 0 else nan
+
 
 @dataclass(frozen=True)
 class Fraction(Metric):
     """The mean over `classes` of num / den, each a sum over the rows.
 
-    Exact where num and den are 0 or 1 in every row and rows count alike: Clopper and
-    Pearson's interval, and against production, where den does not depend on the model,
-    the paired test of `Difference`. One quotient else: bounded, as `samples` describes.
-    Several: the delta method, which is asymptotic.
+    Exact where rows count alike: Clopper and Pearson's interval, and against
+    production, where den does not depend on the model, the paired test of `Difference`.
+    One quotient else: bounded, as `samples` describes. Several: the delta method, which
+    is asymptotic.
     """
 
     features: Features = field(default=lambda *_: (0, 1))
     classes: tuple[int, ...] = (1,)
-    exact: bool = True  # num and den are 0 or 1
+    exact: Callable[[int, int], Sample] = Proportion  # of num and den
     shared: bool = True  # den does not depend on the model
 
     def value(self, group: Group, role: Role) -> float:
         """From the table, every row by its weight."""
-        return _quotient(self._cells(group), role, len(self.classes))
+        return _quotient(self.by_row(group), role, len(self.classes))
 
     def sample(self, group: Group, role: Role) -> Sample | None:
         """Exact, bounded or asymptotic, as the class says."""
         if len(self.classes) > 1:
             return self._normal(group, (role,))
-        if self.exact and group.is_plain:
-            num, den = _columns(self._cells(group), role)[:, 0] * group.rows
-            return Proportion(round(num), round(den))
+        if group.is_plain:
+            num, den = _columns(self.by_row(group), role)[:, 0] * group.rows
+            return self.exact(round(num), round(den))
         means = self._means(group)
         return Quotient(_role(means, role), UNIT) if means else None
 
@@ -176,7 +197,7 @@ class Fraction(Metric):
         """Exact, bounded or asymptotic, as the class says."""
         if len(self.classes) > 1:
             return self._normal(group, ROLES)
-        if self.exact and self.shared and group.is_plain:
+        if self.shared and group.is_plain:
             return self._difference(group.table)
         means = self._means(group)
         return Gain(means, self.shared, UNIT) if means else None
@@ -201,19 +222,20 @@ class Fraction(Metric):
         better, worse = counts @ (mine > theirs), counts @ (mine < theirs)
         return Difference(int(better), int(worse), int((counts * rows).sum()))
 
-    def _cells(self, group: Group) -> Moments:
+    def by_row(self, group: Group) -> Moments:
+        """From the table."""
         label, *called, cells = group.table.arrays()
         vectors = self.vectors(label, *called[: 1 + group.paired])
         return from_cells(vectors, cells[:, 1], cells[:, 2], group.rows)
 
     def _normal(self, group: Group, roles: Sequence[Role]) -> Normal | None:
-        moments = group.counted(self.name, self._cells)
+        moments = group.counted(self.name, self.by_row)
         if moments is None:
             return None
         return _delta(moments, roles, len(self.classes), group)
 
     def _means(self, group: Group) -> Means | None:
-        moments = group.counted(self.name, self._cells)
+        moments = group.counted(self.name, self.by_row)
         if moments is None:
             return None
         # Of a class among many, a row says no more than of a class among two.
@@ -228,16 +250,27 @@ class Mean(Metric):
     """The mean over the rows of `rows`, a number of each row within `range`.
 
     Bounded where the range is finite: inherently, or by `clip`, beyond which a row
-    counts as `clip`. Exact, as `Fraction`, where that number is 0 or 1. Else
-    asymptotic. With `root` it is the square root of the mean, whose difference from
-    production's is tested by the delta method: asymptotic.
+    counts as `clip`. Exact, as `Fraction`, where that number is 0 or 1. Else no gate
+    may rest on it, and its interval is asymptotic: of a loss of which few rows make up
+    most, an asymptotic test passes too easily (benchmarks/asymptotic.py). With `root`
+    it is the square root of the mean.
     """
 
     rows: Rows = field(default=lambda batch, role: batch.predictions[role])
     range: Interval = Interval(0.0, inf)
     exact: bool = False  # the number is 0 or 1
+    tail: bool = False  # few rows may make up most of it: a clip is of use
     clip: float | None = None  # of `rows`
     root: bool = False
+
+    def unfit(self, settings: Evaluation) -> str:
+        """Refuses what has no bound."""
+        if np.isfinite(self._span).all():
+            return ""
+        return (
+            "few rows may make up most of it, and no test of it holds its level; add "
+            f"clip = {{ {self.name} = NUMBER }}, the most that a row counts with"
+        )
 
     def value(self, group: Group, role: Role) -> float:
         """The mean itself, without `clip`, every row by its weight."""
@@ -262,9 +295,12 @@ class Mean(Metric):
         means = self._means(group)
         if means is None:
             return None
-        if self.root:
-            return _rooted(means)
-        return Gain(means, shared=True, each=self._span)
+        gain = Gain(means, shared=True, each=self._span)
+        return RootGain(gain) if self.root else gain
+
+    def by_row(self, group: Group) -> Moments:
+        """With the clip, if there is one."""
+        return group.moments(self.tested)
 
     @property
     def tested(self) -> str:
@@ -278,7 +314,7 @@ class Mean(Metric):
         return Interval(low, high) if self.higher else Interval(-high, -low)
 
     def _means(self, group: Group) -> Means | None:
-        found = group.counted(self.name, lambda group: group.moments(self.tested))
+        found = group.counted(self.name, self.by_row)
         if found is None:
             return None
         moments = found.mapped(np.diag([self.sign, 1] * (1 + group.paired)))
@@ -362,11 +398,24 @@ def _role(means: Means, role: Role) -> Means:
 def _delta(
     moments: Moments, roles: Sequence[Role], classes: int, group: Group
 ) -> Normal:
-    """A mean of quotients, or the candidate's less production's, with its error.
+    """A mean of quotients, or the candidate's less production's, with its error."""
+    value, along = _influence(moments, roles, classes)
+    rows = max(moments.rows, 1)
+    worst = float(np.abs(along).max(initial=0.0)) * 2 * group.rows / rows
+    variance = max(moments.variance(along), rule_of_three(worst, rows))
+    least = LEAST_ROWS if group.clusters is None else LEAST_CLUSTERS
+    return Normal(value, sqrt(variance / rows), moments.rows, least)
+
+
+def _influence(
+    moments: Moments, roles: Sequence[Role], classes: int
+) -> tuple[float, Floats]:
+    """A mean of quotients, or the candidate's less production's, and what moves it.
 
     To first order it moves with a row as the sum of (num - quotient den) / mean(den)
-    does, whose standard error this is. Source: the delta method, van der Vaart,
-    Asymptotic Statistics (1998), theorem 3.1.
+    does, whose standard error is its own: that sum is the second part @ the row's
+    vector. Source: the delta method, van der Vaart, Asymptotic Statistics (1998),
+    theorem 3.1.
     """
     along = np.zeros_like(moments.mean).reshape(-1, 2, classes)
     value = 0.0
@@ -378,25 +427,7 @@ def _delta(
         place = along[ROLES.index(role)]
         place[0, kept] = sign / den[kept] / max(kept.size, 1)
         place[1, kept] = -place[0, kept] * quotients
-    rows = max(moments.rows, 1)
-    worst = float(np.abs(along).max(initial=0.0)) * 2 * group.rows / rows
-    variance = max(moments.variance(along.ravel()), rule_of_three(worst, rows))
-    least = LEAST_ROWS if group.clusters is None else LEAST_CLUSTERS
-    return Normal(value, sqrt(variance / rows), moments.rows, least)
-
-
-def _rooted(means: Means) -> Normal:
-    """The gain in a root of a mean, by the delta method; `means` are negative."""
-    num, den, num_, den_ = means.moments.mean
-    mine, theirs = (sqrt(max(-n / d, 0.0)) for n, d in ((num, den), (num_, den_)))
-    slopes = [1 / (2 * each) if each else 0.0 for each in (mine, theirs)]
-    along = np.array(
-        [slopes[0] / den, slopes[0] * mine**2 / den]
-        + [-slopes[1] / den_, -slopes[1] * theirs**2 / den_]
-    )
-    rows = means.moments.rows
-    error = sqrt(means.moments.variance(along) / max(rows, 1))
-    return Normal(theirs - mine, error, rows, means.least)
+    return value, along.ravel()
 
 
 def _difference(moments: Moments) -> Difference:
@@ -426,13 +457,20 @@ def _f1(label: Integers, called: Integers, k: int) -> tuple[Any, Any]:
 
 
 def _fraction(name: str, title: str, features: Features, *classes: int) -> Fraction:
-    exact, shared = features is not _f1, features in (_accuracy, _recall)
+    exact = _of_hits if features is _f1 else Proportion
+    shared = features in (_accuracy, _recall)
     return Fraction(
         name, title, True, True, "", features, classes or (1,), exact, shared
     )
 
 
+def _of_hits(twice: int, den: int) -> Dice:
+    """F1 of 2 tp and 2 tp + fp + fn."""
+    return Dice(Proportion(twice // 2, den - twice // 2))
+
+
 EPSILON = float(np.finfo(np.float64).eps)
+NATS = Interval(0.0, -log(EPSILON))
 
 
 def _nats(truth: Floats) -> Floats:
@@ -468,7 +506,7 @@ def _binary(settings: Evaluation) -> list[Metric]:
         _fraction("f1", "F1", _f1),
         Area("roc_auc", "ROC AUC"),
         Area("pr_auc", "PR AUC", refused=NO_ERROR, of="pr_auc"),
-        Mean("log_loss", "Log loss", False, rows=_log_loss),
+        Mean("log_loss", "Log loss", False, rows=_log_loss, range=NATS, tail=True),
         Mean("brier", "Brier score", False, rows=_brier, range=UNIT),
         Area(
             "calibration_error",
@@ -493,7 +531,9 @@ def _multiclass(settings: Evaluation) -> list[Metric]:
             range=UNIT,
             exact=True,
         ),
-        Mean("log_loss", "Log loss", False, rows=_class_log_loss),
+        Mean(
+            "log_loss", "Log loss", False, rows=_class_log_loss, range=NATS, tail=True
+        ),
     ]
     return whole + [
         _fraction(f"{kind}[{name}]", f"{title} of {name}", features, place)
@@ -525,8 +565,13 @@ def _class_log_loss(batch: Batch, role: Role) -> Floats:
 
 def _regression(settings: Evaluation) -> list[Metric]:
     return [
-        Mean("mae", "Mean absolute error", False, rows=_absolute),
-        Mean("rmse", "Root mean squared error", False, rows=_squared, root=True),
+        Mean("mae", "Mean absolute error", False, rows=_absolute, tail=True),
+        Mean(
+            *("rmse", "Root mean squared error", False),
+            rows=_squared,
+            tail=True,
+            root=True,
+        ),
         Mean(
             *("bias", "Bias", False),
             refused="it is best in the middle; gate mae",
@@ -536,6 +581,7 @@ def _regression(settings: Evaluation) -> list[Metric]:
         Mean(
             *("quantile_loss", f"Loss of quantile {settings.quantile:g}", False),
             rows=partial(_pinball, quantile=settings.quantile),
+            tail=True,
         ),
         Explained("r2", "R2", refused="it is rmse on another scale; gate rmse"),
     ]
@@ -635,9 +681,9 @@ def catalogue(settings: Evaluation) -> dict[str, Metric]:
     }
     for name, limit in settings.clip.items():
         metric = found.get(name)
-        if not isinstance(metric, Mean) or metric.refused or metric.range.high < inf:
+        if not isinstance(metric, Mean) or not metric.tail:
             raise BadConfiguration(
-                "evaluation.clip to name losses without a bound",
+                "evaluation.clip to name losses of which few rows may make up most",
                 f"{name!r} of a {settings.task} task",
                 "leave it out: docs/evaluation.md lists the metrics",
             )

@@ -71,6 +71,8 @@ def metrics(
         "data": {"from": settings.data, "sha256": facts.data},
         "predictions": {"sha256": predictions},
         "settings": asdict(settings),
+        "budget": None,  # these two are for who keeps account
+        "watch": None,
         "seconds": round(seconds, 3),
     }
 
@@ -122,6 +124,7 @@ def _finding(finding: Finding) -> Record:
         "harm": finding.harm,
         "suspect": finding.suspect,
         "guarantee": "asymptotic" if finding.asymptotic else "every size",
+        "design_effect": _number(finding.design),
     }
 
 

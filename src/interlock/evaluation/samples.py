@@ -5,8 +5,8 @@ true positives over the rows called positive, a mean loss the losses over the ro
 weighted mean the weighted ones over the weights. "num / den reaches c" says the same as
 "num - c den has a mean of 0 or more", a mean of independent rows, and that is tested:
 
-- if the rows' numbers are known to lie between bounds, by Maurer and Pontil's empirical
-  Bernstein bound: the stated chance of error holds at every number of rows;
+- if the rows' numbers are known to lie between bounds, by Bernstein's inequality with a
+  bound of their mean square: the stated chance of error holds at every number of rows;
 - else by Student's t. That is asymptotic: it holds in the limit of many rows, and no
   verdict rests on it below LEAST_ROWS rows or LEAST_CLUSTERS clusters. Where none of
   the rows is wrong their variance is 0, which proves little: of n rows without a case,
@@ -34,12 +34,12 @@ from math import inf, isnan, log, nan, sqrt
 import numpy as np
 from scipy import special
 
-from interlock.evaluation.intervals import Interval, Sample
+from interlock.evaluation.intervals import Interval, Proportion, Sample
 from interlock.evaluation.moments import Floats, Moments
 
 LEAST_ROWS = 1000  # of an asymptotic test: research with heavy tails, at small levels
 LEAST_CLUSTERS = 50
-NUISANCE = 0.1  # of a level that bounds the other quotient
+NUISANCE = 0.1  # of a level that bounds the other quotient, or the mean square
 STEPS = 32  # of a bisection
 ANY = Interval(-inf, inf)
 
@@ -72,11 +72,13 @@ class Means:
         rows, variance = self.moments.rows, self.moments.variance(along)
         mean = float(np.dot(along, self.moments.mean))
         ends = np.zeros(1) if self.corners is None else self.corners @ along
+        worst = float(np.abs(ends).max())
         if self.is_asymptotic:
-            least = rule_of_three(float(np.abs(ends).max()), rows)
+            least = rule_of_three(worst, rows)
             reach = student(max(variance, least), rows, alpha)
             return mean - reach if rows >= self.least else -inf
-        return mean - bernstein(variance, float(np.ptp(ends)), rows, alpha)
+        square = variance * (1 - 1 / max(rows, 1)) + mean * mean
+        return mean - bernstein(square, float(ends.max()), worst, rows, alpha)
 
     def scaled(self, to: int, rows: int) -> Means:
         """The same means and variances, as if the data had `to` rows, not `rows`."""
@@ -84,17 +86,26 @@ class Means:
         return replace(self, moments=self.moments.scaled(number))
 
 
-def bernstein(variance: float, width: float, rows: int, alpha: float) -> float:
+def bernstein(
+    square: float, highest: float, worst: float, rows: int, alpha: float
+) -> float:
     """How far the mean of `rows` numbers may be above its expectation.
 
-    One-sided empirical Bernstein: P(mean - expectation > this) <= alpha, for
-    independent numbers in an interval of `width`, with this sample variance. Source:
-    Maurer & Pontil, COLT 2009, Theorem 4.
+    P(mean - expectation > this) <= alpha, for independent numbers that are `highest` at
+    most and `worst` at most in size, and whose mean square is `square`. By Bernstein's
+    inequality for numbers with an upper bound, given the expected mean square; and that
+    is bounded at NUISANCE of the level, for squares are not negative, and their own
+    squares at most `worst` ** 2 times as large. Convex in the numbers. Sources:
+    Boucheron, Lugosi & Massart, Concentration Inequalities (2013), theorem 2.10;
+    Maurer, Journal of Inequalities in Pure and Applied Mathematics 4 (2003) 15, theorem
+    1.
     """
-    if rows < 2:
+    if rows < 1:
         return inf
-    chance = log(2 / alpha)
-    return sqrt(2 * variance * chance / rows) + 7 * width * chance / (3 * (rows - 1))
+    chance, other = -log((1 - NUISANCE) * alpha), -log(NUISANCE * alpha)
+    slack = worst * sqrt(other / (2 * rows))
+    root = slack + sqrt(square + slack * slack)  # of the expected mean square
+    return root * sqrt(2 * chance / rows) + max(highest, 0.0) * chance / (3 * rows)
 
 
 def student(variance: float, rows: int, alpha: float) -> float:
@@ -320,8 +331,94 @@ class Root:
         return Root(self.square.scaled(to, rows))
 
 
+@dataclass(frozen=True, eq=False)
+class RootGain(Inverted):
+    """The gain in a Root, from `square`, the gain in the mean squares.
+
+    Were production's root known to be q, then "the root is q + t at most" would say
+    that the mean squares differ by 2 q t + t ** 2 at most, and that `square` tests. So
+    q is bounded at a tenth of the level, as the module says, and the ends are enough,
+    for the difference is monotone in q. The guarantee is that of `square`.
+    """
+
+    square: Gain  # of one denominator
+
+    @property
+    def means(self) -> Means:  # type: ignore[override]
+        """Those of the squares."""
+        return self.square.means
+
+    @property
+    def range(self) -> Interval:
+        """What a difference of two roots can be."""
+        reach = sqrt(-self.square.each.low)
+        return Interval(-reach, reach)
+
+    @property
+    def estimate(self) -> float:
+        """Production's root less the candidate's."""
+        theirs = self.square.theirs.estimate
+        return _rooted(self.square.estimate + theirs) - _rooted(theirs)
+
+    def margin(self, bound: float, alpha: float, side: int) -> float:
+        """The least, among the squares, over all roots that production may have."""
+        ends = _others(self.square, NUISANCE * alpha)
+        if not np.isfinite(ends).all():
+            return -inf
+        rest = (1 - NUISANCE) * alpha
+        return min(self._margin(-_rooted(end), bound, rest, side) for end in ends)
+
+    def _margin(self, other: float, bound: float, alpha: float, side: int) -> float:
+        most = other - bound
+        if most < 0:  # no root is so small
+            return -side * inf
+        return self.square.margin(other * other - most * most, alpha, side)
+
+    def scaled(self, to: int, rows: int) -> RootGain:
+        """The same rates as if the data had `to` rows where they have `rows`."""
+        return RootGain(self.square.scaled(to, rows))
+
+
 def _rooted(negative: float) -> float:
     return negative if isnan(negative) else -sqrt(max(-negative, 0.0))
+
+
+@dataclass(frozen=True)
+class Dice:
+    """2 hits / (2 hits + misses), as F1 is: `share` is hits / (hits + misses).
+
+    With t the share, that is 2 t / (1 + t), which rises with t; so it reaches b exactly
+    when t reaches b / (2 - b). Exact, as `share` is. Sources: Dice, Ecology 26 (1945)
+    297; Clopper & Pearson, Biometrika 26 (1934) 404.
+    """
+
+    share: Proportion
+
+    @property
+    def estimate(self) -> float:
+        """The metric itself; NaN of no rows."""
+        return _dice(self.share.estimate)
+
+    def interval(self, alpha: float) -> Interval:
+        """Clopper-Pearson of the share, its ends mapped."""
+        low, high = self.share.interval(alpha)
+        return Interval(_dice(low), _dice(high))
+
+    def is_below(self, bound: float, alpha: float) -> bool:
+        """Whether "it is `bound` or more" is rejected at `alpha`; `bound` below 2."""
+        return self.share.is_below(bound / (2 - bound), alpha)
+
+    def reaches(self, bound: float, alpha: float) -> bool:
+        """Whether "it is less than `bound`" is rejected at `alpha`."""
+        return self.share.reaches(bound / (2 - bound), alpha)
+
+    def scaled(self, to: int, rows: int) -> Dice:
+        """The same rates as if the data had `to` rows where they have `rows`."""
+        return Dice(self.share.scaled(to, rows))
+
+
+def _dice(share: float) -> float:
+    return 2 * share / (1 + share)
 
 
 def is_asymptotic(sample: Sample) -> bool:
