@@ -66,7 +66,7 @@ def judged(production: bool = True, column: str = "group", task: str = "binary")
         slices=(column,),
         task=task,  # type: ignore[arg-type]
         classes=CLASSES if task == "multiclass" else (),
-        clip={"mae": 100.0, "rmse": 100.0} if task == "regression" else {},
+        clip={"mae": 5.0, "rmse": 5.0} if task == "regression" else {},
     )
     conditions = [gates.parse(each, settings) for each in settings.gates]
     wanted = plan(settings, [(each.metric, each.per) for each in conditions])
