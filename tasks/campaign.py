@@ -42,11 +42,12 @@ def statistics(session: nox.Session) -> None:
     everything = SAME_EVERYWHERE | {"INTERLOCK_STATISTICS": "1"}
     session.run("pytest", "-v", "tests/evaluation/test_coverage.py", env=everything)
     session.run("python", "benchmarks/gate.py", "--quick", env=everything)
+    session.run("python", "-m", "benchmarks.nights", "--quick", env=everything)
 
 
 @nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
-    """Measure beside peers: -- registry, clients, evaluation or gate, and options."""
+    """Measure: -- registry, clients, evaluation, gate or nights, and options."""
     install(session, "--editable", ".")
     name, *options = session.posargs
     session.run("python", "-m", f"benchmarks.{name}", *options)

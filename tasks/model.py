@@ -24,7 +24,7 @@ def smoke(session: nox.Session) -> None:
 @nox.session(name="nightly-eval", default=False)
 def nightly_eval(session: nox.Session) -> None:
     """Evaluate on the full test set against the gates; move production."""
-    judge = ("interlock", "eval", *session.posargs, "--out")
+    judge = ("interlock", "eval", "--self-test", *session.posargs, "--out")
     try:
         with evidence.recorded(session) as record:
             install(session, ".")
@@ -36,6 +36,8 @@ def nightly_eval(session: nox.Session) -> None:
         raise
     if not session.posargs:
         session.run(*_PROMOTE)
+        with told():  # of production, which the candidate's verdict is not about
+            session.run("interlock", "watch", "--night", str(record.folder))
 
 
 @nox.session(default=False, requires=["lint", "unit", "smoke"])

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from nox.command import CommandFailed
 
-CODES = range(3, 9)  # rejected, unknown, broken, evidence, verification, conflict
+# rejected, unknown, broken, evidence, verification, conflict, alarm
+CODES = range(3, 10)
 
 
 @contextlib.contextmanager

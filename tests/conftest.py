@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -69,6 +69,7 @@ MODEL = '''
         return 1 / (1 + np.exp(-slope * batch["x"]))
 '''
 CHECKS = ("lint", "unit", "smoke")
+NIGHTLY = "nightly-eval"
 # What needs servers: `nox -s servers` installs them, `nox -s unit` does not.
 ON_SERVERS = ["registry/test_s3_servers.py", "registry/test_faults.py"]
 ON_SERVERS += ["doctor/test_bucket.py", "policies/test_judged.py"]
@@ -143,6 +144,18 @@ class Project:
                 if name == "smoke":
                     tried = canonical({"address": self.address()})
                     (record.folder / "smoke.json").write_bytes(tried)
+
+    def night(self) -> Answer:
+        """Evaluate, leave the evidence, attach it, and promote what passed."""
+        with suppress(CommandFailed), evidence.recorded(_session(NIGHTLY)) as record:
+            record.notes["urn:interlock:production"] = self.production()
+            answer = self.run("eval", "--out", str(record.folder))
+            if answer.code:
+                raise CommandFailed(answer.err)
+        if answer.code:
+            assert self.run("promote", "--nightly", "--attach-only").code == 0
+            return answer
+        return self.run("promote", "--nightly")
 
     def production(self) -> str:
         """The address of the version in production; "" where there is none."""
@@ -277,6 +290,17 @@ def published(
 
 
 @pytest.fixture
+def judged(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    _judged: Path,
+) -> Project:
+    """The toy project, published, evaluated and in production."""
+    return _enter(_judged, tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
 def grown(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -330,6 +354,15 @@ def _published(tmp_path_factory: pytest.TempPathFactory, _begun: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def _judged(tmp_path_factory: pytest.TempPathFactory, _published: Path) -> Path:
+    folder = tmp_path_factory.mktemp("judged")
+    shutil.copytree(_published, folder, dirs_exist_ok=True)
+    with _elsewhere(folder) as toy:
+        assert toy.night().code == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def _grown(tmp_path_factory: pytest.TempPathFactory, _published: Path) -> Path:
     folder = tmp_path_factory.mktemp("grown")
     shutil.copytree(_published, folder, dirs_exist_ok=True)
@@ -352,9 +385,9 @@ def _elsewhere(folder: Path) -> Iterator[Project]:
 
 
 def _rows(count: int) -> Iterator[str]:
-    """Rows whose label is right by the sign of x."""
+    """Rows whose label is right by the sign of x; no two are equal."""
     for i in range(count):
-        yield f"{(i % 200 - 99.5) / 50},{'ab'[i % 2]},{int(i % 200 > 99)}"
+        yield f"{(i % 200 - 99.5) / 50 + i / 1e6},{'ab'[i % 2]},{int(i % 200 > 99)}"
 
 
 def _installed() -> str:

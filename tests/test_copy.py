@@ -54,6 +54,18 @@ def test_a_copy_is_the_registry_once_more(grown: Project) -> None:
     assert (again.versions, again.chunks, again.anything) == ([], 0, False)
 
 
+def test_results_and_the_ledger_come_with_a_version(judged: Project) -> None:
+    """Its verdict can be derived again there, and its test set has the same uses."""
+    done = _copy(judged)
+    assert _tree(DST) == _tree(judged.registry)
+    answer = judged.run("verify", "toy@production", "--recompute", "--registry", DST)
+    assert (answer.code, done.others) == (0, 9)
+    for key in [key for key in _tree(DST) if key.startswith(("ledger/", "results/"))]:
+        Path(DST, key).unlink()
+        assert _copy(judged).versions == []
+        assert _tree(DST) == _tree(judged.registry)
+
+
 def test_a_commit_comes_alone_and_a_channel_with_its_log(grown: Project) -> None:
     """A log is copied whole, with every version that it names, or left alone."""
     first, second = _commits(grown)

@@ -36,7 +36,9 @@ def test_the_first_version_passes_and_says_what_it_was_not_compared_with(
         "predictions.parquet",
         "production.json",
         "report.html",
+        "rows.u64",
         "summary.md",
+        "use.json",
     }
 
 
@@ -96,6 +98,35 @@ def test_the_job_summary_is_written_where_there_is_one(
     text = summary.read_text()
     assert text.startswith("before\n")
     assert "PASS" in text
+
+
+def test_the_gates_are_tested_too(project: Project) -> None:
+    """Every plant is refused; the damaged models are asked as the real one is."""
+    answer = project.run("eval", "--self-test")
+    assert answer.code == 0, answer.err
+    assert "self-test: 10 of 10 plants refused" in answer.out
+    assert "a missing slice cannot be caught" in answer.out
+    found = json.loads((OUT / "self-test.json").read_text("utf-8"))
+    said = {each["name"]: each["found"] for each in found["plants"]}
+    assert "nan at row 500" in said["NaN scores"]
+    assert "shape (999,)" in said["too few predictions"]
+    assert "its own answer" in said["reordered predictions"]
+    assert "10 of 10 plants" in (OUT / "summary.md").read_text("utf-8")
+    assert project.run("eval").code == 0
+    assert not (OUT / "self-test.json").exists()  # it was of another evaluation
+
+
+def test_a_gate_that_everything_passes_is_a_broken_check(project: Project) -> None:
+    """Exit 5, whatever the model is; what was found stays, the verdict does not."""
+    table = (project.root / "pyproject.toml").read_text("utf-8")
+    project.write("pyproject.toml", table.replace("accuracy >= 0.8", "accuracy >= 0.1"))
+    answer = project.run("eval", "--self-test")
+    assert answer.code == 5
+    assert "shuffled labels" in answer.err
+    assert {path.name for path in OUT.iterdir()} == {
+        "self-test.json",
+        "production.json",
+    }
 
 
 def test_nothing_to_evaluate_by_is_a_refusal(project: Project) -> None:

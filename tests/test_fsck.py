@@ -89,6 +89,23 @@ def test_each_key_that_is_removed_is_missed(pulled: Project) -> None:
     assert _found(pulled) == set()
 
 
+def test_what_an_evaluation_left_is_missed(judged: Project) -> None:
+    """Its results, the use of its test set, and the digests of its rows."""
+    open_registry(str(judged.registry))
+    keys = [k for k in _keys(judged) if k.startswith(("results/", "ledger/"))]
+    assert len(keys) == 9
+    (use,) = (key for key in keys if "/uses/" in key)
+    for key in keys:
+        with _changed(judged, {key: None}):
+            assert (MISSING, key) in _found(judged)
+        with _changed(judged, {key: (judged.registry / use).read_bytes()[:-9]}):
+            assert (ALTERED, key) in _found(judged)
+    named = next(key for key in keys if "/rows.json" in key).split("/")[2]
+    with _changed(judged, {chunk_key(named): None}):
+        assert (MISSING, chunk_key(named)) in _found(judged)
+    assert _found(judged) == set()
+
+
 def test_a_channel_that_is_gone_is_missed(pulled: Project) -> None:
     """Every release that this machine knows of."""
     keys = [key for key in _keys(pulled) if key.startswith("channels/toy/staging/")]

@@ -12,8 +12,8 @@ ROOT = Path(interlock.__file__).parent
 ROWS = (
     ("cli",),
     ("printing",),
-    ("doctor", "evaluate", "plan", "publish", "smoke"),
-    ("copy", "export", "fsck", "pins", "policy", "promote", "pull"),
+    ("doctor", "evaluate", "plan", "publish", "recompute", "smoke"),
+    ("budget", "copy", "export", "fsck", "pins", "policy", "promote", "pull"),
     ("evaluation", "registry"),
     ("packages",),
     ("attest",),

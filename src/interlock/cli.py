@@ -2,7 +2,7 @@
 
 Exit codes: 0 done or passed, 2 usage or configuration, 3 rejected by a gate or by
 smoke, 4 unknown (too few rows), 5 the check itself broke, 6 evidence missing, stale or
-foreign, 7 verification failed, 8 conflict.
+foreign, 7 verification failed, 8 conflict, 9 production has fallen below its floor.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from interlock import __version__, printing
-from interlock.config import configured_registry
-from interlock.errors import BadConfiguration, Refusal
+from interlock import config as configuration
+from interlock.errors import Alarm, BadConfiguration, Refusal
 from interlock.home import registry_url
 
 if TYPE_CHECKING:
@@ -91,16 +92,28 @@ def _smoke(options: argparse.Namespace) -> Reply:
 
 
 def _eval(options: argparse.Namespace) -> Reply:
-    try:
+    with _evaluation_installed():
         from interlock.evaluate import evaluate, raise_verdict
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
-    outcome = evaluate(Path.cwd(), options.out, options.data)
+    outcome = evaluate(Path.cwd(), options.out, options.data, options.self_test)
     if not options.json:
-        print(*outcome.sentences, sep="\n")
+        print(*outcome.sentences, *outcome.self_test, sep="\n")
     raise_verdict(outcome)
     values = {"state": outcome.state, "sentences": [*outcome.sentences]}
+    values["self_test"] = [*outcome.self_test]
     return values, f"report: {options.out / 'report.html'}"
+
+
+@contextmanager
+def _evaluation_installed() -> Iterator[None]:
+    """A refusal where what the block imports is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise BadConfiguration(
+            "what an evaluation needs to be installed",
+            f"no {error.name}",
+            "run nox -s nightly-eval, or install interlock[evaluation]",
+        ) from None
 
 
 def _pin(options: argparse.Namespace) -> Reply:
@@ -109,7 +122,7 @@ def _pin(options: argparse.Namespace) -> Reply:
     from interlock.source import inspect
 
     root = inspect(Path.cwd()).root
-    url = registry_url(options.registry, configured_registry(root))
+    url = registry_url(options.registry, configuration.configured_registry(root))
     done = pin(open_or_make(url), root, options.path)
     size = sum(file.size for file in done.files)
     values = {"files": [file.path for file in done.files], "sent": done.sent}
@@ -124,7 +137,7 @@ def _fetch(options: argparse.Namespace) -> Reply:
     from interlock.source import inspect
 
     root = inspect(Path.cwd()).root
-    url = registry_url(options.registry, configured_registry(root))
+    url = registry_url(options.registry, configuration.configured_registry(root))
     files = pinned_in(root, options.path or [root])
     count = place(root, files, url)
     values = {"files": [file.path for file in files], "fetched": count}
@@ -132,22 +145,12 @@ def _fetch(options: argparse.Namespace) -> Reply:
 
 
 def _plan(options: argparse.Namespace) -> Reply:
-    try:
+    with _evaluation_installed():
         from interlock.plan import Given, plan, text, values
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
     names = {each.name for each in fields(Given)}
     given = {name: value for name, value in vars(options).items() if name in names}
     found = plan(Path.cwd(), Given(**given | {"gates": tuple(options.gates)}))
     return values(found), text(found)
-
-
-def _not_installed(error: ModuleNotFoundError) -> BadConfiguration:
-    return BadConfiguration(
-        "what an evaluation needs to be installed",
-        f"no {error.name}",
-        "run nox -s nightly-eval, or install interlock[evaluation]",
-    )
 
 
 def _publish(options: argparse.Namespace) -> Reply:
@@ -215,6 +218,8 @@ def _pull(options: argparse.Namespace) -> Reply:
 def _verify(options: argparse.Namespace) -> Reply:
     from interlock.pull import verify, verify_registry
 
+    if options.recompute:
+        return _recompute(options)
     if Path(options.what).is_dir():
         version = verify(Path(options.what), _url(options))
     else:
@@ -225,6 +230,20 @@ def _verify(options: argparse.Namespace) -> Reply:
         f"{len(version.records)} signed records, all as judged"
     )
     return printing.version_json(version), text
+
+
+def _recompute(options: argparse.Namespace) -> Reply:
+    with _evaluation_installed():
+        from interlock.recompute import recompute
+    from interlock.pull import verify_registry
+
+    registry = _registry(options)
+    version = verify_registry(registry, options.what)
+    again = recompute(registry, version)
+    short = version.manifest.short
+    lines = [f"{short}: {again.state} again, from {again.rows:,} stored predictions"]
+    values = printing.version_json(version) | {"recomputed": asdict(again)}
+    return values, "\n".join([*lines, *again.sentences])
 
 
 def _log(options: argparse.Namespace) -> Reply:
@@ -245,6 +264,38 @@ def _log(options: argparse.Namespace) -> Reply:
         )
     values = {"releases": [printing.release_json(release) for release in releases]}
     return values, "\n\n".join(map(printing.log_entry, reversed(releases)))
+
+
+def _watch(options: argparse.Namespace) -> Reply:
+    with _evaluation_installed():
+        from interlock.budget import watched
+    from interlock.registry.access import NoRegistry
+
+    name = options.name or configuration.read(Path.cwd()).name
+    try:
+        found = watched(_registry(options), name, options.night)
+    except NoRegistry:
+        if not options.night:
+            raise
+        found = None
+    if found is None:
+        return {"watch": None}, f"nobody watches {name}: docs/evaluation.md says how"
+    if not options.json:
+        print(*map(printing.night, found["trend"]), sep="\n")
+    if found["alarm"]:
+        raise _alarm(name, found)
+    return {"watch": found}, found["sentence"]
+
+
+def _alarm(name: str, watch: dict[str, Any]) -> Alarm:
+    expected, nights = f"{watch['metric']} {watch['floor']} or more", watch["nights"]
+    chance = f"{watch['false_alarm']:.2g} in {nights} nights"
+    return Alarm(
+        f"{name}@production to be at {expected}, on average over the nights",
+        f"{watch['sentence']} (chance of a false alarm: {chance})",
+        f"look at the data and the model; interlock rollback {name}, or promote a "
+        "better version: the watch then begins anew",
+    )
 
 
 def _show(options: argparse.Namespace) -> Reply:
@@ -273,7 +324,8 @@ def _copy(options: argparse.Namespace) -> Reply:
     done = copy(options.source, options.destination, options.versions)
     text = (
         f"copied {len(done.versions)} versions, {done.evidence} pieces of evidence, "
-        f"{done.releases} releases; {done.chunks} chunks, {done.sent:,} bytes sent"
+        f"{done.releases} releases, {done.others} other records; "
+        f"{done.chunks} chunks, {done.sent:,} bytes sent"
     )
     return asdict(done), text if done.anything else "nothing to copy: it is all there"
 
@@ -331,7 +383,7 @@ def _registry(options: argparse.Namespace) -> Registry:
 
 def _url(options: argparse.Namespace) -> str:
     """Where the registry is; a project here may name it."""
-    return registry_url(options.registry, configured_registry(Path.cwd()))
+    return registry_url(options.registry, configuration.configured_registry(Path.cwd()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -378,6 +430,8 @@ def _add_checkout_commands(commands: Any) -> None:
     smoke.add_argument("--out", type=Path, help="folder for smoke.json")
     judge = add(commands, "eval", _eval, "evaluate the model and judge it by its gates")
     judge.add_argument("--data", default="", help="another data set than the project's")
+    text = "test the gates too: what must be refused is planted, and must be refused"
+    judge.add_argument("--self-test", action="store_true", help=text)
     out = Path("evaluation")
     judge.add_argument("--out", type=Path, default=out, help="folder for the report")
     _add_plan(commands)
@@ -471,12 +525,27 @@ def _add_registry_commands(commands: Any) -> None:
     verify.add_argument(
         "what", metavar="DIR|NAME@REF", help="a pulled folder, or a version"
     )
+    verify.add_argument(
+        "--recompute",
+        action="store_true",
+        help="derive the verdict of NAME@REF again, from its stored predictions",
+    )
     add("doctor", _doctor, "what falls short of the promises, and what to apply")
     show = add("show", _show, "what a version is made of, and its evidence")
     show.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
     log = add("log", _log, "who released what, when, why and on which evidence")
     log.add_argument("name", metavar="NAME", help="the name of the model")
     log.add_argument("channel", nargs="?", metavar="CHANNEL", help="only this channel")
+    watch = add("watch", _watch, "whether the model in production is what it was")
+    watch.add_argument(
+        "name", nargs="?", default="", metavar="NAME", help="the model (this project's)"
+    )
+    watch.add_argument(
+        "--night",
+        type=Path,
+        metavar="DIR",
+        help="the report of a night that may not be in the registry yet",
+    )
     add("fsck", _fsck, "read the whole registry back, and say what is not as it was")
     rollback = add("rollback", _rollback, "release again what was live before")
     rollback.add_argument("name", metavar="NAME", help="the name of the model")

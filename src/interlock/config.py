@@ -52,6 +52,16 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """What the model in production is held against on each night's fresh rows."""
+
+    floor: float  # the metric of a night is to be this or more, on average
+    metric: str = "accuracy"  # one that is a share, and the better the higher
+    nights: int = 365
+    false_alarm: float = 0.05  # within so many nights
+
+
+@dataclass(frozen=True)
 class Score:
     """A team's own score of each row, whose mean is the metric `score`."""
 
@@ -70,6 +80,8 @@ class Evaluation:
     label: str  # the truth: 0 or 1, a class's name, a number, or a relevance
     gates: tuple[Gate, ...]
     slices: tuple[str, ...] = ()
+    # The values that must have rows, by the column of `slices`.
+    expected_slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     task: Literal["binary", "multiclass", "regression", "ranking"] = "binary"
     classes: tuple[str, ...] = ()  # those of the schema
     weight: str = ""  # the column of the rows' weights; empty: all count alike
@@ -88,6 +100,8 @@ class Evaluation:
     workers: int = 0  # batches at a time; 0: as many as this machine has cores
     engine: Literal["local", "dask"] = "local"
     scheduler: str = ""  # of Dask: tcp://HOST:PORT
+    identity: tuple[str, ...] = ()  # columns that a row is known by; empty: all
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +146,24 @@ def read(root: Path) -> Config:
             "pyproject.toml to be TOML", str(error), "correct it there"
         ) from None
     return _checked(_build(Config, table, ""))
+
+
+def recorded(settings: Any) -> Evaluation:
+    """The settings of an evaluation, as its metrics.json says them.
+
+    What has no value there is left out. Raises BadConfiguration for what are none.
+    """
+    evaluation: Evaluation = _build(Evaluation, _given(settings), ".evaluation")
+    return evaluation
+
+
+def _given(value: Any) -> Any:
+    """`value` without the keys that hold null, which TOML does not have."""
+    if isinstance(value, list):
+        return [_given(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _given(each) for key, each in value.items() if each is not None}
+    return value
 
 
 def configured_registry(folder: Path) -> str:
@@ -185,6 +217,8 @@ def _check_evaluation(evaluation: Evaluation) -> None:
             raise _wrong(
                 f".evaluation.{key}", "between 0 and 1", getattr(evaluation, key)
             )
+    if evaluation.watch:
+        _check_watch(evaluation.watch)
     for key in ("uses", "batch_rows"):
         if getattr(evaluation, key) < 1:
             raise _wrong(f".evaluation.{key}", "1 or more", getattr(evaluation, key))
@@ -198,8 +232,23 @@ def _check_evaluation(evaluation: Evaluation) -> None:
     _check_task(evaluation)
     if len(set(evaluation.slices)) < len(evaluation.slices):
         raise _wrong(".evaluation.slices", "columns, each once", evaluation.slices)
+    for column in evaluation.expected_slices.keys() - {*evaluation.slices}:
+        expected = f"one of {', '.join(evaluation.slices) or 'evaluation.slices'}"
+        raise _wrong(".evaluation.expected_slices", expected, column)
+    for column, values in evaluation.expected_slices.items():
+        if not values:
+            raise _wrong(f".evaluation.expected_slices.{column}", "a value or more", ())
     if not evaluation.gates:
         raise _wrong(".evaluation.gates", "a gate or more", "none")
+
+
+def _check_watch(watch: Watch) -> None:
+    for key in ("floor", "false_alarm"):
+        if not 0 < getattr(watch, key) < 1:
+            found = getattr(watch, key)
+            raise _wrong(f".evaluation.watch.{key}", "between 0 and 1", found)
+    if watch.nights < 1:
+        raise _wrong(".evaluation.watch.nights", "1 or more", watch.nights)
 
 
 def _check_task(evaluation: Evaluation) -> None:

@@ -14,12 +14,12 @@ Rules:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from interlock.artifact.chunks import digest
-from interlock.artifact.manifest import NAME, Manifest
+from interlock.artifact.manifest import File, NAME, Manifest
 from interlock.attest.evidence import precedence
 from interlock.attest.trust import follow
 from interlock.errors import BadConfiguration, Conflict
@@ -27,6 +27,7 @@ from interlock.parallel import in_order
 from interlock.progress import in_bytes
 from interlock.registry.access import open_registry, seen_roots
 from interlock.registry.channels import Release, live, log, open_release, release_key
+from interlock.registry.ledger import open_rows, open_share, open_use
 from interlock.registry.records import (
     Registry,
     chunk_key,
@@ -34,8 +35,16 @@ from interlock.registry.records import (
     root_key,
     version_key,
 )
+from interlock.registry.results import open_result
 from interlock.registry.resolve import check_release, parse_reference
 from interlock.registry.store import Store, open_store, read_required
+
+# What verifies the records of the ledger, in the order in which they are written.
+LEDGER: Mapping[str, Callable[[Registry, str, bytes], object]] = {
+    "rows.json": open_rows,
+    "shares": open_share,
+    "uses": open_use,
+}
 
 
 @dataclass(frozen=True)
@@ -47,11 +56,13 @@ class Copied:
     sent: int  # bytes of chunks
     evidence: int
     releases: int
+    others: int  # results, and entries of the ledger
 
     @property
     def anything(self) -> bool:
         """Whether anything was sent."""
-        return bool(self.versions or self.chunks or self.evidence or self.releases)
+        records = self.evidence + self.releases + self.others
+        return bool(self.versions or self.chunks or records)
 
 
 def copy(source: str, destination: str, references: Sequence[str] = ()) -> Copied:
@@ -117,13 +128,16 @@ class _Lack:
     key: str  # of the version
     record: bool
     chunks: Sequence[str]
+    results: Sequence[str]  # keys
     evidence: Sequence[str]  # keys
 
 
 @dataclass(frozen=True)
 class _Plan:
     versions: Sequence[_Lack]
-    size: int  # of the chunks in bytes, about
+    chunks: Sequence[str]  # of the ledger
+    ledger: Sequence[str]  # keys, each after those that it needs
+    size: int  # of all chunks in bytes, about
     releases: Sequence[Release]
 
 
@@ -137,15 +151,50 @@ def _plan(both: _Both, references: Sequence[str]) -> _Plan:
     for key, manifest in zip(versions, manifests, strict=True):
         if key not in records:
             _refuse_other(both, manifest, _manifest(both.destination, key))
-        for chunk, size in _chunks(manifest):
+        for chunk, size in _chunks(manifest.files):
             needed.setdefault(chunk, (key, size))
+    names = {key.split("/")[1] for key in versions}
+    for key, file in _files(both.source, versions, names):
+        for chunk, size in _chunks([file]):
+            needed.setdefault(chunk, (_version_of(key), size))
     for chunk in _present(both.destination, needed):
         needed.pop(chunk, None)
     chunks = _grouped((key, chunk) for chunk, (key, _) in needed.items())
     evidence = _grouped((_version_of(e), e) for e in both.lacking("evidence/"))
-    lacks = [_Lack(k, k in records, chunks[k], evidence[k]) for k in versions]
-    todo = [each for each in lacks if each.record or each.chunks or each.evidence]
-    return _Plan(todo, sum(size for _, size in needed.values()), releases)
+    results = _grouped((_version_of(r), r) for r in both.lacking("results/"))
+    lacks = [
+        _Lack(k, k in records, chunks[k], results[k], evidence[k]) for k in versions
+    ]
+    return _Plan(
+        versions=[e for e in lacks if e.record or e.chunks or e.results or e.evidence],
+        chunks=[c for k in chunks if k.startswith("ledger/") for c in chunks[k]],
+        ledger=[k for name in names for k in _ledger(both.lacking(f"ledger/{name}/"))],
+        size=sum(size for _, size in needed.values()),
+        releases=releases,
+    )
+
+
+def _files(
+    source: Registry, versions: Collection[str], names: Collection[str]
+) -> Iterator[tuple[str, File]]:
+    """The files of results and of the ledger, each by the key that names it."""
+    wanted = {*versions}
+    kept = [k for k in source.store.keys("results/") if _version_of(k) in wanted]
+    sets = [
+        key
+        for name in sorted(names)
+        for key in source.store.keys(f"ledger/{name}/")
+        if key.endswith("/rows.json")
+    ]
+    for keys, opener in ((kept, open_result), (sets, open_rows)):
+        records = in_order(partial(read_required, source.store), keys)
+        for key, record in zip(keys, records, strict=True):
+            yield key, opener(source, key, record)
+
+
+def _ledger(keys: Iterable[str]) -> list[str]:
+    """Sets before what they share, and both before their uses."""
+    return sorted(keys, key=lambda key: [*LEDGER].index(key.split("/")[3]))
 
 
 def _chosen(
@@ -198,10 +247,10 @@ def _released(release: Release) -> str:
     return version_key(release.name, release.commit)
 
 
-def _version_of(evidence: str) -> str:
-    """The key of the version that evidence is attached to, from the evidence's key."""
-    _, name, commit, _ = evidence.split("/", 3)
-    return version_key(name, commit)
+def _version_of(key: str) -> str:
+    """The key of the version that evidence or a result is about; else `key` itself."""
+    kind, name, commit, _ = key.split("/", 3)
+    return key if kind == "ledger" else version_key(name, commit)
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
@@ -260,9 +309,9 @@ def _manifest(registry: Registry, key: str) -> Manifest:
     return registry.open_version(key, read_required(registry.store, key))
 
 
-def _chunks(manifest: Manifest) -> Iterator[tuple[str, int]]:
-    """The chunks of a version, and about how many bytes each has."""
-    for file in manifest.files:
+def _chunks(files: Iterable[File]) -> Iterator[tuple[str, int]]:
+    """The chunks of files, and about how many bytes each has."""
+    for file in files:
         for chunk in file.chunks:
             yield chunk, file.size // len(file.chunks)
 
@@ -289,7 +338,16 @@ def _send(both: _Both, plan: _Plan) -> Copied:
             if lack.record:
                 _create(both, lack.key, read_required(both.source.store, lack.key))
                 versions.append(manifest.version)
+            for key in lack.results:
+                _create(both, key, read_required(both.source.store, key))
             _send_evidence(both, lack.evidence)
+        for size in in_order(partial(_send_chunk, both), plan.chunks):
+            sent.append(size)
+            bar.update(size)
+    for key in plan.ledger:
+        record = read_required(both.source.store, key)
+        LEDGER[key.split("/")[3]](both.source, key, record)
+        _create(both, key, record)
     for release in plan.releases:
         _send_release(both, release)
     return Copied(
@@ -298,6 +356,7 @@ def _send(both: _Both, plan: _Plan) -> Copied:
         sent=sum(sent),
         evidence=sum(len(lack.evidence) for lack in plan.versions),
         releases=len(plan.releases),
+        others=len(plan.ledger) + sum(len(lack.results) for lack in plan.versions),
     )
 
 

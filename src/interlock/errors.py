@@ -80,3 +80,9 @@ class Conflict(Refusal):
     """Somebody else wrote something different there first."""
 
     exit_code = 8
+
+
+class Alarm(Refusal):
+    """The model in production has fallen below its floor."""
+
+    exit_code = 9

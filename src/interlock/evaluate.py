@@ -11,13 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from interlock import config as configuration
+from interlock.artifact.manifest import Manifest
 from interlock.artifact.pack import copy_out, pack
 from interlock.artifact.pins import read
+from interlock.budget import Judged, Keeper
 from interlock.canonical import canonical
-from interlock.config import Config
+from interlock.config import Config, Evaluation
 from interlock.errors import BadConfiguration, Rejected, Unknown
+from interlock.evaluation import selftest
 from interlock.evaluation.gates import Verdict
-from interlock.evaluation.run import Outcome, Version
+from interlock.evaluation.run import Outcome, Version, cleared
 from interlock.evaluation.run import evaluate as judge
 from interlock.home import note, registry_url
 from interlock.home import replace as leave
@@ -25,17 +28,22 @@ from interlock.pins import place
 from interlock.pull import pull
 from interlock.registry.access import NoRegistry, open_registry
 from interlock.registry.channels import head
+from interlock.registry.ledger import LEFT
+from interlock.registry.records import Registry
 from interlock.source import Source, inspect
 
 RIVAL = "production.json"  # which version the candidate was compared with
 
 
-def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
+def evaluate(
+    folder: Path, out: Path, data: str = "", self_test: bool = False
+) -> Outcome:
     """Judge the model of the checkout at `folder`; the report goes to `out`.
 
     `data` replaces the data set that pyproject.toml names; a file is one from here.
-    Raises BadConfiguration where there is nothing to judge by, and CheckBroken when the
-    check itself fails.
+    With `self_test` the gates are tested as well, on the predictions. Raises
+    BadConfiguration where there is nothing to judge by, and CheckBroken when the check
+    itself fails.
     """
     source = inspect(folder)
     config = configuration.read(source.root)
@@ -50,34 +58,65 @@ def evaluate(folder: Path, out: Path, data: str = "") -> Outcome:
     named = str(Path(data).absolute()) if Path(data).is_file() else data
     settings = replace(config.evaluation, data=named or config.evaluation.data)
     with tempfile.TemporaryDirectory(prefix="interlock-eval-") as scratch:
-        candidate = _candidate(source, config, Path(scratch, "candidate"))
-        production, address = _production(config, url)
+        candidate, own = _candidate(source, config, Path(scratch, "candidate"))
+        registry = _registry(url)
+        production, rival = _production(config, url, registry)
+        address = rival.address if rival else ""
         leave(out / RIVAL, canonical({"production": address}))
+        for name in (*LEFT, selftest.REPORT):  # of an earlier evaluation
+            (out / name).unlink(missing_ok=True)
+        judged = Judged(own, rival, settings, exploring=bool(data))
+        keeper = Keeper(judged, registry, Path(scratch), out)
         base = source.root / config.path
-        return judge(candidate, production, settings, base, out)
+        outcome = judge(candidate, production, settings, base, out, keeper)
+    outcome = replace(outcome, sentences=(*outcome.sentences, *keeper.sentences))
+    return _tested(outcome, settings, out) if self_test else outcome
 
 
-def _candidate(source: Source, config: Config, folder: Path) -> Version:
+def _tested(outcome: Outcome, settings: Evaluation, out: Path) -> Outcome:
+    """The self-test of a judged evaluation; one that fails takes the verdict along."""
+    try:
+        found = selftest.self_test(
+            outcome.paths["predictions.parquet"], outcome.verdicts, settings
+        )
+        selftest.written(found, out)
+        found.demand_refusals()
+    except BaseException:
+        cleared(out)
+        raise
+    return replace(outcome, self_test=found.sentences)
+
+
+def _registry(url: str) -> Registry | None:
+    """The registry; None where there is none yet."""
+    try:
+        return open_registry(url)
+    except NoRegistry:
+        return None
+
+
+def _candidate(
+    source: Source, config: Config, folder: Path
+) -> tuple[Version, Manifest]:
     manifest = pack(source.root, config, source.commit, source.tree)
     copy_out(manifest, source.root / config.path, folder)
     dirty = "+changes" if source.changed else ""
-    return Version(f"{manifest.short}{dirty}", folder, manifest.contract)
+    version = Version(f"{manifest.short}{dirty}", folder, manifest.contract)
+    return version, manifest
 
 
-def _production(config: Config, url: str) -> tuple[Version | None, str]:
-    """The version in production, pulled, and its address; none where there is none."""
-    try:
-        registry = open_registry(url)
-    except NoRegistry:
-        return None, ""
-    if head(registry, config.name, "production") is None:
-        return None, ""
+def _production(
+    config: Config, url: str, registry: Registry | None
+) -> tuple[Version | None, Manifest | None]:
+    """The version in production, pulled; none where there is none."""
+    if registry is None or head(registry, config.name, "production") is None:
+        return None, None
     reference = f"{config.name}@production"
     kept = note("versions", url, reference)  # pulled once, not every night
     # It is compared under the candidate's packages, which may well be newer ones.
     pulled, folder = pull(registry, reference, kept, "warn")
     manifest = pulled.manifest
-    return Version(manifest.short, folder, manifest.contract), manifest.address
+    return Version(manifest.short, folder, manifest.contract), manifest
 
 
 def raise_verdict(outcome: Outcome) -> None:

@@ -30,29 +30,36 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from interlock.artifact.chunks import digest
-from interlock.artifact.manifest import GIT, NAME
-from interlock.attest.evidence import Evidence
+from interlock.artifact.manifest import GIT, NAME, SHA256, File
+from interlock.attest.evidence import EVALUATION, Evidence
 from interlock.attest.trust import follow
+from interlock.canonical import parse
 from interlock.errors import Refusal, VerificationFailed
 from interlock.home import note
 from interlock.parallel import in_order
 from interlock.progress import Bar, in_bytes
+from interlock.registry import ledger
 from interlock.registry.access import NoRegistry, open_registry, seen_roots
 from interlock.registry.channels import Release, open_release, release_key
 from interlock.registry.folder import Folder
 from interlock.registry.records import Registry, chunk_key, root_key, version_key
+from interlock.registry.results import open_result, result_key
 from interlock.registry.store import Store, open_store
 
 T = TypeVar("T")
 MISSING, ALTERED = "missing", "altered"
 UNREFERENCED, FOREIGN = "unreferenced", "foreign"
-_NAME, _GIT = NAME.pattern, f"(?:{GIT.pattern})"
+_NAME, _GIT, _SHA256 = NAME.pattern, f"(?:{GIT.pattern})", SHA256.pattern
 _KINDS = {
     "root": re.compile(r"root/\d{8}\.json"),
     "chunks": re.compile(r"chunks/sha256/([0-9a-f]{2})/\1[0-9a-f]{62}"),
     "versions": re.compile(rf"versions/{_NAME}/{_GIT}\.json"),
     "evidence": re.compile(rf"evidence/{_NAME}/{_GIT}/.+-[0-9a-f]{{64}}\.json"),
     "channels": re.compile(rf"channels/{_NAME}/[^/]+/[^/]+\.json"),
+    "results": re.compile(rf"results/{_NAME}/{_GIT}/{_SHA256}\.json"),
+    "ledger": re.compile(
+        rf"ledger/{_NAME}/{_SHA256}/(?:rows|(?:shares|uses)/{_SHA256})\.json"
+    ),
 }
 
 
@@ -154,6 +161,31 @@ def evidence_findings(
         yield Finding(FOREIGN, key, f"it is evidence of {each.session}")
 
 
+def result_findings(
+    key: str, each: Evidence, listed: Collection[str]
+) -> Iterator[Finding]:
+    """What an evaluation left that was not kept; before there was a ledger none was."""
+    _, name, commit, _ = key.split("/", 3)
+    if f"{EVALUATION}/{ledger.LEFT[0]}" in each.files:
+        for left, sha256 in each.files.items():
+            where = result_key(name, commit, sha256)
+            if left.startswith(f"{EVALUATION}/") and where not in listed:
+                yield Finding(MISSING, where, f"{key} names {left}")
+
+
+def ledger_findings(keys: Sequence[str]) -> Iterator[Finding]:
+    """Uses and shares of sets that are not there."""
+    listed = {*keys}
+    for key in keys:
+        _, name, rows, _, *other = key.split("/")
+        sets = [rows]
+        if "/shares/" in key:
+            sets += [other[0].removesuffix(".json")]
+        for each in sets:
+            if (where := ledger.rows_key(name, each)) not in listed:
+                yield Finding(MISSING, where, f"{key} names it")
+
+
 def release_findings(
     key: str,
     release: Release,
@@ -217,6 +249,13 @@ def _open(url: str) -> tuple[Registry, Refusal | None]:
         return Registry(store, follow(seen)), refusal
 
 
+def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
+    groups = defaultdict[str, list[str]](list)
+    for kind, key in pairs:
+        groups[kind].append(key)
+    return groups
+
+
 class _Reading:
     """What was found so far, and how many bytes were read."""
 
@@ -246,6 +285,8 @@ class _Reading:
             keys["evidence"], self._registry.open_evidence
         ):
             self._findings += evidence_findings(key, each, versions, listed)
+            self._findings += result_findings(key, each, listed)
+            self._findings += self._use_findings(key, each, listed)
         logs: dict[tuple[str, str], dict[str, Link]] = defaultdict(dict)
         for key, record, release in self._opened(
             keys["channels"], partial(open_release, self._registry)
@@ -254,7 +295,39 @@ class _Reading:
             link = Link(release.sequence, release.previous, digest(record))
             logs[release.name, release.channel][key] = link
         self._logs(logs, listed)
+        for key, file in self._files(keys):
+            needed = {**dict.fromkeys(file.chunks, key), **needed}
+            size += file.size
+        self._findings += ledger_findings(keys["ledger"])
         return needed, size
+
+    def _files(self, keys: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, File]]:
+        """The files of results and of the ledger, each with the key that names it."""
+        registry = self._registry
+        kinds = _grouped((key.split("/")[3], key) for key in keys["ledger"])
+        for _ in self._opened(kinds["uses"], partial(ledger.open_use, registry)):
+            pass  # what is wrong with them is a finding by now
+        for _ in self._opened(kinds["shares"], partial(ledger.open_share, registry)):
+            pass
+        for named, opener in (
+            (kinds["rows.json"], ledger.open_rows),
+            (keys["results"], open_result),
+        ):
+            for key, _, file in self._opened(named, partial(opener, registry)):
+                yield key, file
+
+    def _use_findings(
+        self, key: str, each: Evidence, listed: Collection[str]
+    ) -> Iterator[Finding]:
+        """Whether the use of a test set that evidence tells of is in the ledger."""
+        sha256 = each.files.get(f"{EVALUATION}/{ledger.LEFT[0]}")
+        if sha256:
+            try:
+                use = ledger.use_from_json(parse(self._registry.chunk(sha256)))
+            except (VerificationFailed, ValueError):
+                return  # the chunk, or the evidence, is a finding of its own
+            if use.record not in listed:
+                yield Finding(MISSING, use.record, f"{key} tells of it")
 
     def _roots(self, keys: Sequence[str]) -> set[str]:
         """The digests of the trust roots that are believed."""

@@ -36,18 +36,24 @@ def compare_packages(evidence: Iterable[Evidence], packages: Packages) -> None:
 
 def differences(judged: Mapping[str, str]) -> list[str]:
     """Where packages here differ from `judged`: "pandas 1.5.3 there, 2.0.1 here"."""
-    here = installed()
     return [
-        f"{name} {version} there, {here.get(_normal(name), 'not installed')} here"
+        f"{name} {version} there, {_installed(name)} here"
         for name, version in sorted(judged.items())
-        if here.get(_normal(name)) != version
+        if _installed(name) != version
     ]
 
 
 def installed() -> dict[str, str]:
     """Each package of this Python, by its normal name, and its version."""
-    return {_normal(d.name): d.version for d in metadata.distributions()}
+    return {
+        re.sub(r"[-_.]+", "-", d.name).lower(): d.version
+        for d in metadata.distributions()
+    }
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _installed(name: str) -> str:
+    """The version of a package of this Python."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -66,6 +66,10 @@ class Roles:
         return list(dict.fromkeys(named))
 
 
+# The rooms of what the publisher alone adds.
+RECORDS = ("versions", "evidence", "channels", "results", "ledger")
+
+
 def place(url: str) -> S3:
     """The registry at `url`, which must be on S3; nothing is asked of it."""
     if not url.startswith("s3://"):
@@ -133,7 +137,7 @@ def _roles(guards: dict[str, Statement]) -> Roles:
 
 def _guards(bucket: str, prefix: str, roles: Roles) -> list[Statement]:
     """What nobody may do, whatever other policies allow them."""
-    everything, *records = _keys(bucket, prefix, "", "versions", "evidence", "channels")
+    everything, *records = _keys(bucket, prefix, "", *RECORDS)
     root = _keys(bucket, prefix, "root")
     create = {"Action": "s3:PutObject"}
     return [
@@ -158,9 +162,7 @@ def _guards(bucket: str, prefix: str, roles: Roles) -> list[Statement]:
 
 def _grants(bucket: str, prefix: str, roles: Roles) -> list[Statement]:
     """What each of the roles is allowed; they need no other policy for it."""
-    everything, chunks, *records = _keys(
-        bucket, prefix, "", "chunks", "versions", "evidence", "channels"
-    )
+    everything, chunks, *records = _keys(bucket, prefix, "", "chunks", *RECORDS)
     # Listing has no condition on the prefix: with one, S3 answers 403 in place of 404
     # to whoever reads a key that is not there.
     look = ["s3:ListBucket", "s3:GetBucket*", "s3:Get*Configuration"]

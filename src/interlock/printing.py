@@ -66,6 +66,17 @@ def log_entry(release: Release) -> str:
     )
 
 
+def night(record: dict[str, Any]) -> str:
+    """A night of the watch over production, for people."""
+    below = record["alarm_below"]
+    band = "none" if below is None else f"{100 * below:.1f} %"
+    mark = "  ALARM" if record["alarm"] else ""
+    return (
+        f"{record['judged'][:10]}  {record['production']}  {record['rows']:>9,} rows"
+        f"  {100 * record['value']:>5.1f} %  alarm below {band}{mark}"
+    )
+
+
 def finding_line(finding: Finding) -> str:
     """What fsck found, for people; the key can be copied."""
     return f"{finding.code:<13}{shown(finding.key)}: {shown(finding.found)}"

@@ -21,13 +21,21 @@ from securesystemslib.signer import Signer
 from interlock import config as configuration
 from interlock.artifact.chunks import digest
 from interlock.artifact.manifest import Manifest, refuse_incompatible
-from interlock.attest.evidence import Demand, Evidence, newest, require
+from interlock.attest.evidence import (
+    EVALUATION,
+    Demand,
+    Evidence,
+    newest,
+    require,
+)
 from interlock.attest.handover import FOLDER, check_locked, local_evidence
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed
 from interlock.home import registry_url
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
+from interlock.registry.ledger import LEFT, enter
 from interlock.registry.records import Registry
+from interlock.registry.results import keep
 from interlock.source import LOCK, actor, inspect, refuse_dirty
 
 PRODUCTION = "production"
@@ -109,22 +117,30 @@ def promote_checkout(folder: Path, channel: str, reason: str) -> Moved:
     Raises Dirty, NoRegistry, NoKey and Unpublished where there is nothing to promote,
     and Past for a version that something was released after.
     """
-    registry, manifest, local = _of_checkout(folder)
-    return promote(registry, manifest, channel, local, signer(registry), reason)
+    registry, manifest, local, key = _of_checkout(folder)
+    return promote(registry, manifest, channel, local, key, reason)
 
 
 def attach(folder: Path) -> list[str]:
     """Attach what was found about a published checkout; the sessions that it is of."""
-    registry, manifest, local = _of_checkout(folder)
-    _attach(registry, manifest, local, signer(registry))
+    registry, manifest, local, key = _of_checkout(folder)
+    _attach(registry, manifest, local, key)
     return [each.session for each in local if each.tree == manifest.tree]
 
 
-def _of_checkout(folder: Path) -> tuple[Registry, Manifest, list[Evidence]]:
+def _of_checkout(
+    folder: Path,
+) -> tuple[Registry, Manifest, list[Evidence], Signer]:
     source = inspect(folder)
     config = configuration.read(source.root)
     refuse_dirty(source)
     registry = open_registry(registry_url(configured=config.registry))
+    key = signer(registry)
+    local = local_evidence(source.root / FOLDER, source.tree)
+    own = [each for each in local if each.tree == source.tree]
+    check_locked(own, (source.root / LOCK).read_text("utf-8", "replace"))
+    # Whatever comes of the commit, its test set was used.
+    enter_uses(registry, source.root / FOLDER, own, key)
     try:
         manifest = registry.version(config.name, source.commit)
     except KeyError:
@@ -133,10 +149,33 @@ def _of_checkout(folder: Path) -> tuple[Registry, Manifest, list[Evidence]]:
             f"{config.name}@{source.commit[:12]} is not in {registry.store.url}",
             "publish it first: nox -s publish",
         ) from None
-    local = local_evidence(source.root / FOLDER, manifest.tree)
-    own = [each for each in local if each.tree == manifest.tree]
-    check_locked(own, (source.root / LOCK).read_text("utf-8", "replace"))
-    return registry, manifest, local
+    keep_results(registry, manifest, source.root / FOLDER, own, key)
+    return registry, manifest, local, key
+
+
+def enter_uses(
+    registry: Registry, folder: Path, evidence: Iterable[Evidence], key: Signer
+) -> None:
+    """Enter the use of a test set that an evaluation left in `folder`."""
+    for each in evidence:
+        if f"{EVALUATION}/{LEFT[0]}" in each.files:
+            enter(registry, folder / EVALUATION, key)
+
+
+def keep_results(
+    registry: Registry,
+    manifest: Manifest,
+    folder: Path,
+    evidence: Iterable[Evidence],
+    key: Signer,
+) -> None:
+    """Store what the evaluation left in `folder`, so that it can be derived again.
+
+    It comes before the evidence, so that what a record names is always there.
+    """
+    left = [n for each in evidence if each.session == EVALUATION for n in each.files]
+    names = [name for name in left if name.startswith(f"{EVALUATION}/")]
+    keep(registry, manifest, [folder / name for name in names], key)
 
 
 def _draft(

@@ -35,7 +35,7 @@ from interlock.errors import BadConfiguration
 from interlock.home import registry_url
 from interlock.pins import find
 from interlock.progress import in_bytes
-from interlock.promote import Moved, demand, promote
+from interlock.promote import Moved, demand, enter_uses, keep_results, promote
 from interlock.registry.access import open_or_make, signer
 from interlock.registry.channels import head
 from interlock.registry.records import Registry
@@ -75,6 +75,7 @@ def _publish(source: Source, files: Path, channel: str, reason: str) -> Publishe
     evidence = local_evidence(source.root / FOLDER, manifest.tree)
     own = [each for each in evidence if each.tree == manifest.tree]
     check_locked(own, (files / LOCK).read_text("utf-8", "replace"))
+    enter_uses(registry, source.root / FOLDER, own, key)
     sent = 0
     if not is_published(registry, manifest):
         sessions = registry.trust.demands(channel)
@@ -86,6 +87,7 @@ def _publish(source: Source, files: Path, channel: str, reason: str) -> Publishe
         let_in(registry, sorted(pinned, key=str), source.root, config.path)
         sent = send(registry, tracked, base)
     new = registry.add_version(manifest, key)
+    keep_results(registry, manifest, source.root / FOLDER, own, key)
     moved = promote(registry, manifest, channel, evidence, key, reason)
     return Published(manifest, new, sent, moved)
 

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interlock.artifact.chunks import check, describe
 from interlock.artifact.manifest import RESERVED, File, Manifest
@@ -21,7 +22,6 @@ from interlock.attest.trust import TrustRoot
 from interlock.durable import sync_folder
 from interlock.errors import Conflict, VerificationFailed
 from interlock.home import alone, note, registry_url, replace
-from interlock.model import Model, load_folder
 from interlock.packages import Packages, compare_packages
 from interlock.parallel import in_order
 from interlock.progress import in_bytes
@@ -31,6 +31,9 @@ from interlock.registry.folder import Folder
 from interlock.registry.records import Registry
 from interlock.registry.resolve import Version, resolve
 from interlock.registry.transfer import Place, fetch, places
+
+if TYPE_CHECKING:
+    from interlock.model import Model
 
 
 def _refuse_older(url: str, release: Release) -> None:
@@ -272,10 +275,13 @@ def load(
 ) -> Model:
     """The model that NAME@REF or a pulled folder holds, verified and ready to predict.
 
-    `registry` is a folder; by default INTERLOCK_REGISTRY, or the embedded registry.
+    `registry` is a folder or s3://BUCKET/PREFIX; by default INTERLOCK_REGISTRY, or the
+    embedded registry.
     `packages` says what happens when installed packages are not the ones that the
     model was judged with: "error" raises VerificationFailed, "warn" warns.
     """
+    from interlock.model import load_folder  # numpy, which pulling does not need
+
     url = registry_url(registry or "")
     if "@" in reference and not Path(reference).is_dir():
         target = note("versions", url, reference)

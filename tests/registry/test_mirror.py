@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from interlock.copy import copy
 from interlock.fsck import ALTERED, MISSING, UNREFERENCED, fsck
 from interlock.registry.folder import Folder
-from tests.conftest import Project
-from tests.servers import Endpoint
+from tests.conftest import Project, use
+from tests.servers import SERVERS, Endpoint
+
+
+@pytest.fixture(params=sorted(SERVERS))
+def endpoint(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Endpoint:
+    """Each real server in turn, with AWS settings that lead there."""
+    use(request, monkeypatch, request.param)
+    found: Endpoint = request.getfixturevalue(request.param)
+    return found
 
 
 def _tree(folder: Path) -> dict[str, bytes]:

@@ -88,7 +88,10 @@ _BITS |= {"I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4}
 
 def _npy(path: Path) -> bool:
     """A NumPy array of plain values and no more: objects would be a pickle."""
-    import numpy as np
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            return False
+    import numpy as np  # only here, for it takes its time
 
     array = np.lib.format.open_memmap(path, mode="r")
     return bool(array.offset + array.nbytes == path.stat().st_size)

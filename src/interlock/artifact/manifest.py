@@ -62,6 +62,14 @@ class Manifest:
         return hashlib.sha256(canonical(self.to_json())).hexdigest()
 
     @property
+    def model(self) -> str:
+        """The SHA-256 of what answers depend on: two commits may have the same."""
+        parts = ("lock", "contract", "files")
+        return hashlib.sha256(
+            canonical({part: self.to_json()[part] for part in parts})
+        ).hexdigest()
+
+    @property
     def size(self) -> int:
         """The size of all files in bytes."""
         return sum(file.size for file in self.files)

@@ -19,7 +19,8 @@ SESSION = "urn:interlock:session"
 FINISHED = "urn:interlock:finished"
 FRESH = "urn:interlock:virtualenv:fresh"
 PRODUCTION = "urn:interlock:production"
-COMPARED = {"nightly-eval"}  # the sessions that compare with production
+EVALUATION = "nightly-eval"  # the session whose results are kept, to be derived again
+COMPARED = {EVALUATION}  # the sessions that compare with production
 _CLOCK = timedelta(minutes=5)  # how far two honest clocks may differ
 
 

@@ -19,6 +19,10 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 SUMMARY = "https://slsa.dev/verification_summary/v1"
 MANIFEST = "urn:interlock:manifest:v1"
+RESULT = "urn:interlock:result:v1"
+ROWS = "urn:interlock:rows:v1"
+SHARES = "urn:interlock:shares:v1"
+USE = "urn:interlock:use:v1"
 TRUST_ROOT = "urn:interlock:trust-root:v1"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from interlock.config import Evaluation
-from interlock.evaluation import curves, moments, tables
+from interlock.evaluation import curves, moments, repeats, tables
 from interlock.evaluation.batch import Batch
 from interlock.evaluation.metrics import (
     ROLES,
@@ -27,6 +27,7 @@ from interlock.evaluation.metrics import (
     catalogue,
 )
 from interlock.evaluation.moments import Clusters, Floats, Integers, Moments, merged
+from interlock.evaluation.repeats import Repeats
 from interlock.evaluation.tables import Role, Table
 
 Slice: TypeAlias = tuple[str, str]  # column, value
@@ -67,12 +68,13 @@ class Counts:
     """All that is kept of the rows: its size depends on the slices, not on the rows."""
 
     groups: Mapping[Slice, Group]
+    repeats: Repeats | None = None  # none where rows may belong together
 
     def __add__(self, other: Counts) -> Counts:
         groups = dict(self.groups)
         for key, group in other.groups.items():
             groups[key] = _both(groups[key], group) if key in groups else group
-        return Counts(groups)
+        return Counts(groups, _sum(self.repeats, other.repeats))
 
     @property
     def whole(self) -> Group:
@@ -106,7 +108,7 @@ def _both(one: Group, other: Group) -> Group:
 
 
 def _sum(one: Any, other: Any) -> Any:
-    return None if one is None else one + other
+    return None if one is None or other is None else one + other
 
 
 def fold(batch: Batch, plan: Plan) -> Counts:
@@ -123,7 +125,14 @@ def fold(batch: Batch, plan: Plan) -> Counts:
         values, place = _encoded(folded.first(column))
         found = folded.groups(name, place, len(values))
         groups |= {(name, value): g for value, g in zip(values, found, strict=True)}
-    return Counts(groups)
+    return Counts(groups, _repeats(batch))
+
+
+def _repeats(batch: Batch) -> Repeats | None:
+    if batch.clusters is not None or batch.queries is not None:
+        return None
+    columns = batch.labels, *batch.predictions.values()
+    return repeats.counted(columns, len(batch.labels))
 
 
 def _encoded(column: pa.Array) -> tuple[list[str], Integers]:

@@ -182,6 +182,16 @@ def total(path: Path) -> int | None:
     return None if _is_csv(_files(path)) else int(_opened(path, {}).count_rows())
 
 
+def names(path: Path) -> list[str]:
+    """The columns of the data. Raises CheckBroken where they cannot be read."""
+    try:
+        return [*_opened(path, {}).schema.names]
+    except (OSError, pa.ArrowException) as error:
+        raise CheckBroken(
+            f"readable data in {path.name}", str(error), "mend the data"
+        ) from error
+
+
 def _opened(path: Path, columns: Columns) -> ds.Dataset:
     files = _files(path)
     if not _is_csv(files):

@@ -20,7 +20,7 @@ from enum import StrEnum
 from math import isfinite, isnan, nan
 
 from interlock.config import Evaluation, Gate
-from interlock.errors import BadConfiguration
+from interlock.errors import BadConfiguration, CheckBroken
 from interlock.evaluation import multiplicity, wording
 from interlock.evaluation.counts import Counts
 from interlock.evaluation.intervals import Interval, Sample
@@ -225,12 +225,27 @@ def judge(
     """The verdict of each gate, in their order.
 
     `measured` holds what is not counted from rows, by its name in MEASURED: a sample of
-    the negative of the ratio, so that it is the better the higher.
+    the negative of the ratio, so that it is the better the higher. Raises CheckBroken
+    for rows that no verdict may rest on: copies, and those that lack a slice.
     """
+    _demand_sound(counts, settings)
     false_alarm = settings.false_alarm / settings.uses / max(len(conditions), 1)
     levels = Levels(false_alarm, settings.false_pass)
     bench = _Bench(counts, levels, catalogue(settings), measured or {})
     return tuple(bench.judge(condition) for condition in conditions)
+
+
+def _demand_sound(counts: Counts, settings: Evaluation) -> None:
+    if counts.repeats:
+        counts.repeats.demand_no_copies()
+    for column, values in settings.expected_slices.items():
+        found = counts.per(column)
+        if missing := [value for value in values if value not in found]:
+            raise CheckBroken(
+                f"rows in each of the {len(values)} expected slices of {column!r}",
+                f"none in {', '.join(map(wording.name, missing))}",
+                "mend the data; or correct evaluation.expected_slices",
+            )
 
 
 def overall(verdicts: Sequence[Verdict]) -> State:

@@ -52,6 +52,8 @@ def metrics(
         "data": {"from": settings.data, "sha256": facts.data},
         "predictions": {"sha256": predictions},
         "settings": asdict(settings),
+        "budget": None,  # these two are for who keeps account
+        "watch": None,
         "seconds": round(seconds, 3),
     }
 

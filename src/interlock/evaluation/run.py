@@ -10,12 +10,12 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +29,7 @@ from interlock.evaluation.counts import Counts, Plan, fold, plan
 from interlock.evaluation.gates import Condition, State, Verdict
 from interlock.evaluation.latency import Ratios
 from interlock.evaluation.predict import Models, Version
+from interlock.evaluation.record import Record
 
 __all__ = ["FILES", "Outcome", "Version", "evaluate", "recount", "stream"]
 
@@ -48,6 +49,17 @@ class Outcome:
     sentences: tuple[str, ...]  # one for each gate
     verdicts: tuple[Verdict, ...]
     paths: Mapping[str, Path]  # by file name, as in FILES
+    self_test: tuple[str, ...] = ()  # what it says, where it was asked for
+
+
+class Account(Protocol):
+    """What keeps account of the uses of a test set."""
+
+    def look(self, source: Path) -> None:
+        """Before anything is predicted. Raises Unknown where the budget is spent."""
+
+    def entry(self, metrics: Mapping[str, Any], predictions: Path) -> Record:
+        """Once there is a verdict: the `budget` and `watch` of metrics.json."""
 
 
 def evaluate(
@@ -56,6 +68,7 @@ def evaluate(
     settings: Evaluation,
     root: Path,
     out: Path,
+    account: Account | None = None,
 ) -> Outcome:
     """Judge `candidate`, beside `production` where there is one, and write `out`.
 
@@ -68,24 +81,28 @@ def evaluate(
     own = None
     if settings.score:
         own = data.function(settings.score.function, root)
-    paths = _cleared(out)
+    paths = cleared(out)
     try:
         with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
             source = data.prepare(settings.data, root, Path(scratch))
+            if account:
+                account.look(source)
             predictions = paths["predictions.parquet"]
             facts, counts, ratios = _predicted(
                 candidate, production, settings, source, predictions, own
             )
-        return _judged(facts, counts, ratios, conditions, settings, paths, started)
+        return _judged(
+            facts, counts, ratios, conditions, settings, paths, started, account
+        )
     except pa.ArrowException as error:
-        _cleared(out)
+        cleared(out)
         raise CheckBroken("data that Arrow can read", str(error), "mend it") from error
     except BaseException:
-        _cleared(out)
+        cleared(out)
         raise
 
 
-def _cleared(out: Path) -> dict[str, Path]:
+def cleared(out: Path) -> dict[str, Path]:
     """The paths of FILES, without what an earlier evaluation left there."""
     out.mkdir(parents=True, exist_ok=True)
     paths = {name: out / name for name in FILES}
@@ -192,12 +209,25 @@ def _writer(path: Path, settings: Evaluation) -> pq.ParquetWriter:
 
 def recount(predictions: Path, settings: Evaluation) -> Counts:
     """The counts of a predictions.parquet: all that a verdict rests on."""
-    wanted = _plan(settings)
+    return counted(kept(predictions, settings), settings)
+
+
+def kept(predictions: Path, settings: Evaluation) -> Iterator[pa.RecordBatch]:
+    """The rows of a predictions.parquet, in batches."""
     names = pq.read_schema(predictions).names
-    kept = data.batches(predictions, dict.fromkeys(names), settings.batch_rows)
-    whole = rows.whole_queries(kept, "query" if settings.query else "")
+    return data.batches(predictions, dict.fromkeys(names), settings.batch_rows)
+
+
+def counted(batches: Iterable[pa.RecordBatch], settings: Evaluation) -> Counts:
+    """The counts of rows like those of predictions.parquet.
+
+    Raises CheckBroken where there is none.
+    """
+    wanted = _plan(settings)
+    whole = rows.whole_queries(batches, "query" if settings.query else "")
     parts = (fold(rows.batch_of(batch, settings), wanted) for batch in whole)
-    first = next(parts)
+    if (first := next(parts, None)) is None:
+        raise CheckBroken("rows with predictions", "no row", "give labelled rows")
     return sum(parts, start=first)
 
 
@@ -214,6 +244,7 @@ def _judged(
     settings: Evaluation,
     paths: Mapping[str, Path],
     started: float,
+    account: Account | None,
 ) -> Outcome:
     measured = {latency.ASKED: ratios} if ratios else {}
     verdicts = gates.judge(conditions, counts, settings, measured)
@@ -221,6 +252,8 @@ def _judged(
     seconds = time.monotonic() - started
     metrics = record.metrics(facts, counts, verdicts, settings, digest, seconds)
     metrics["latency"] = ratios and record.latency(ratios)
+    if account:
+        metrics |= account.entry(metrics, paths["predictions.parquet"])
     _written(metrics, counts, paths)
     sentences = tuple(verdict.sentence for verdict in verdicts)
     return Outcome(gates.overall(verdicts), sentences, verdicts, paths)
@@ -230,11 +263,17 @@ def _written(
     metrics: Mapping[str, Any], counts: Counts, paths: Mapping[str, Path]
 ) -> None:
     """The three readable files; metrics.json last, for it says that all went well."""
-    summary = report.markdown(metrics)
     files.write_text(paths["report.html"], report.html(metrics, counts))
-    files.write_text(paths["summary.md"], summary)
-    if job := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(job, "a", encoding="utf-8") as file:
-            file.write(summary)
+    summarised(report.markdown(metrics), paths["summary.md"].parent)
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
     files.write_text(paths["metrics.json"], text + "\n")
+
+
+def summarised(text: str, out: Path) -> None:
+    """Add Markdown to summary.md in `out`, and to the page of the job if it has one."""
+    summary = out / "summary.md"
+    before = summary.read_text("utf-8") if summary.is_file() else ""
+    files.write_text(summary, before + text)
+    if job := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(job, "a", encoding="utf-8") as file:
+            file.write(text)

@@ -1,0 +1,281 @@
+"""The ledger: how often the rows of a test set were used, and what came of it.
+
+    ledger/NAME/SET/rows.json            a set of rows: how many, and their digests
+    ledger/NAME/SET/shares/OTHER.json    it has rows of a set that was there before
+    ledger/NAME/SET/uses/USE.json        one use: who was judged on it, and the verdict
+
+Rules:
+
+* SET is the SHA-256 of the rows' sorted digests, USE that of what makes a use: the
+  candidate, production, the rows and what is judged by. So the same use is the same
+  key, written once, and counts once;
+* a set's uses are its own and those of every set that it shares a row with. Rows that
+  nobody has used have none;
+* a set and what it shares come before its first use, and whoever writes a set looks at
+  all others after that: of two that are written at once, one at least sees the other.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from securesystemslib.signer import Signer
+
+from interlock.artifact.chunks import digest
+from interlock.artifact.manifest import (
+    SHA256,
+    File,
+    files_from_json,
+    files_to_json,
+    match,
+)
+from interlock.attest.envelope import seal
+from interlock.attest.statement import ROWS, SHARES, USE, Statement, moment
+from interlock.canonical import canonical, parse
+from interlock.errors import VerificationFailed
+from interlock.parallel import in_order
+from interlock.registry import rows as sets
+from interlock.registry.records import Registry
+from interlock.registry.store import read_required
+from interlock.registry.transfer import Sender, fetch
+
+LEFT = ("use.json", "rows.u64")  # what an evaluation leaves to be entered
+
+
+@dataclass(frozen=True)
+class Use:
+    """One use of a test set."""
+
+    name: str  # of the model
+    rows: str  # the set
+    candidate: str  # Manifest.model of who was judged
+    production: str  # of what was beside it; "" for none
+    judged_by: str  # SHA-256 of the settings that verdicts rest on
+    data: str  # SHA-256 of the data's and of what its rows are known by
+    version: str  # NAME@COMMIT of the candidate, for people
+    state: str  # PASS, FAIL or UNKNOWN
+    judged: str  # RFC 3339, UTC
+    uses: int  # how many the set was meant for
+    false_alarm: str  # the chance over all of them, in decimals
+    night: Mapping[str, Any] | None = None  # what watching production takes from it
+
+    @property
+    def key(self) -> str:
+        """USE: the SHA-256 of what makes it this use and no other."""
+        return use_key(self.candidate, self.production, self.rows, self.judged_by)
+
+    @property
+    def record(self) -> str:
+        """The key of its record in the registry."""
+        return f"ledger/{self.name}/{self.rows}/uses/{self.key}.json"
+
+    @property
+    def cost(self) -> Fraction:
+        """What it takes of the chance of a false alarm."""
+        return Fraction(self.false_alarm) / self.uses
+
+    def statement(self) -> Statement:
+        """The use as it is signed."""
+        return Statement(self.rows, {"sha256": self.rows}, USE, asdict(self))
+
+
+def use_key(candidate: str, production: str, rows: str, judged_by: str) -> str:
+    """The digest of a use, 64 hex digits, from those of what makes it."""
+    parts = {"candidate": candidate, "production": production}
+    return digest(canonical({**parts, "rows": rows, "judged_by": judged_by}))
+
+
+def use_from_json(value: Any) -> Use:
+    """The use that a JSON value describes. Raises ValueError for what is none."""
+    try:
+        use = Use(**value)
+        for each in (use.rows, use.candidate, use.judged_by, use.data):
+            match(SHA256, each)
+        match(SHA256, use.production or use.candidate)
+        moment(use.judged)
+        if type(use.uses) is not int or use.uses < 1 or not 0 < use.cost < 1:
+            raise ValueError(f"{use.uses!r} uses at {use.false_alarm!r}")
+        if not isinstance(use.night, Mapping | None):
+            raise ValueError(f"night {use.night!r}")
+        return use
+    except (TypeError, AttributeError, ZeroDivisionError) as error:
+        raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the keys say of a set."""
+
+    uses: list[str] = field(default_factory=list)  # keys in the registry
+    shares: set[str] = field(default_factory=set)  # sets that came before
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is left of a set of rows."""
+
+    spent: Fraction  # of the chance of a false alarm
+    used: int  # how often
+    uses: int  # how often it is meant to be
+    false_alarm: Fraction
+
+    @property
+    def left(self) -> int:
+        """How many more uses there are, as they are meant now."""
+        return max(
+            0, int((self.false_alarm - self.spent) * self.uses / self.false_alarm)
+        )
+
+
+def budget(uses: Iterable[Use], meant: int, false_alarm: str) -> Budget:
+    """What these uses leave, where now `meant` uses share the chance `false_alarm`.
+
+    Each takes what it was judged at, so that changing the settings gives nothing back.
+    """
+    costs = [use.cost for use in uses]
+    spent = sum(costs, start=Fraction(0))
+    return Budget(spent, len(costs), meant, Fraction(false_alarm))
+
+
+def index(registry: Registry, name: str) -> dict[str, Entry]:
+    """Every set of a model's ledger, from one listing."""
+    found: dict[str, Entry] = {}
+    for key in registry.store.keys(f"ledger/{name}/"):
+        _, _, rows, kind, *rest = key.split("/")
+        entry = found.setdefault(rows, Entry())
+        if kind == "uses":
+            entry.uses.append(key)
+        elif kind == "shares":
+            entry.shares.add(rest[0].removesuffix(".json"))
+    return found
+
+
+def related(entries: Mapping[str, Entry], rows: str) -> set[str]:
+    """A set and those that it shares rows with; the one that came later says so."""
+    later = {other for other, entry in entries.items() if rows in entry.shares}
+    return {rows, *later, *entries.get(rows, Entry()).shares}
+
+
+def read_uses(registry: Registry, entries: Iterable[Entry]) -> list[Use]:
+    """The uses of some sets, verified, in the order in which they were judged."""
+    keys = [key for entry in entries for key in entry.uses]
+    records = in_order(partial(read_required, registry.store), keys)
+    found = map(partial(open_use, registry), keys, records)
+    return sorted(found, key=lambda use: (moment(use.judged), use.key))
+
+
+def open_use(registry: Registry, key: str, record: bytes) -> Use:
+    """The use in a record, verified to be the one that its key names."""
+    statement = registry.trust.open(record, "evidence", USE, key)
+    try:
+        use = use_from_json(statement.predicate)
+    except ValueError as error:
+        raise _odd(key, error) from None
+    if use.record != key or statement.digest != {"sha256": use.rows}:
+        raise _odd(key, ValueError(f"it is {use.record}"))
+    return use
+
+
+def _odd(key: str, error: Exception) -> VerificationFailed:
+    return VerificationFailed(
+        f"{key} as docs/formats.md describes it",
+        f"{type(error).__name__}: {error}",
+        "do not believe the ledger: restore the record from a copy of the registry",
+    )
+
+
+def rows_key(name: str, rows: str) -> str:
+    """The key of the record of a set."""
+    return f"ledger/{name}/{rows}/rows.json"
+
+
+def fetch_rows(
+    registry: Registry, name: str, wanted: Iterable[str], folder: Path
+) -> dict[str, Path]:
+    """The digests of some sets as files below `folder`, verified."""
+    keys = [rows_key(name, each) for each in sorted(wanted)]
+    records = in_order(partial(read_required, registry.store), keys)
+    files = [*map(partial(open_rows, registry), keys, records)]
+    fetch(registry, files, folder)
+    return {file.path: folder / file.path for file in files}
+
+
+def open_rows(registry: Registry, key: str, record: bytes) -> File:
+    """The digests of the set in a record, verified to be the one that its key names."""
+    statement = registry.trust.open(record, "evidence", ROWS, key)
+    try:
+        (file,) = files_from_json([statement.predicate["digests"]])
+        if rows_key(statement.predicate["name"], file.sha256) != key:
+            raise ValueError(f"it is about {file.sha256}")
+        return replace(file, path=file.sha256)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _odd(key, error) from None
+
+
+def open_share(registry: Registry, key: str, record: bytes) -> str:
+    """The set that another has rows of, verified to be what its key names."""
+    statement = registry.trust.open(record, "evidence", SHARES, key)
+    name, other = (str(statement.predicate.get(each)) for each in ("name", "other"))
+    if f"ledger/{name}/{statement.digest['sha256']}/shares/{other}.json" != key:
+        raise _odd(key, ValueError(f"it is about {other}"))
+    return other
+
+
+def overlapping(
+    registry: Registry, name: str, path: Path, others: Collection[str]
+) -> set[str]:
+    """Those of the sets `others` that have a row of the set in the file `path`."""
+    with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
+        files = fetch_rows(registry, name, others, Path(scratch))
+        return {rows for rows, file in files.items() if sets.share(path, file)}
+
+
+def left(folder: Path) -> Use | None:
+    """The use that an evaluation left in `folder`; None where it left none."""
+    path = folder / LEFT[0]
+    if not path.is_file():
+        return None
+    try:
+        return use_from_json(parse(path.read_bytes()))
+    except ValueError as error:
+        raise _odd(str(path), error) from None
+
+
+def enter(registry: Registry, folder: Path, key: Signer) -> Use | None:
+    """Enter the use that an evaluation left in `folder`; None where it left none.
+
+    Entering it again changes nothing: what was entered first stays.
+    """
+    use = left(folder)
+    if use is None:
+        return None
+    if not index(registry, use.name).get(use.rows, Entry()).uses:
+        _add_rows(registry, use, folder / LEFT[1], key)
+    registry.store.create(use.record, seal(use.statement(), key))
+    return use
+
+
+def _add_rows(registry: Registry, use: Use, path: Path, key: Signer) -> None:
+    """Write a set with what it shares. A set that has a use has all that already."""
+    if not path.is_file():
+        raise _odd(str(path), ValueError("the set is not in this registry, nor here"))
+    file = Sender(registry).send(path, use.rows)
+    if file.sha256 != use.rows:
+        raise _odd(str(path), ValueError(f"it is the set {file.sha256[:12]}"))
+    (value,) = files_to_json([file])
+    made = {"name": use.name, "rows": sets.count(path), "digests": value}
+    statement = Statement(use.rows, {"sha256": use.rows}, ROWS, made)
+    registry.store.create(rows_key(use.name, use.rows), seal(statement, key))
+    entries = index(registry, use.name)
+    others = entries.keys() - related(entries, use.rows)
+    for other in overlapping(registry, use.name, path, others):
+        said = {"name": use.name, "other": other}
+        statement = Statement(use.rows, {"sha256": use.rows}, SHARES, said)
+        where = f"ledger/{use.name}/{use.rows}/shares/{other}.json"
+        registry.store.create(where, seal(statement, key))
