@@ -18,6 +18,7 @@ from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from nox.command import CommandFailed
@@ -31,6 +32,10 @@ from interlock.registry.channels import head
 from interlock.source import inspect
 from tasks import evidence
 from tests.servers import SERVERS, Endpoint
+
+# How long an example takes is the machine's business.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 PYPROJECT = """
     [project]

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import settings as hypothesis
 
 import interlock.model
 from interlock.config import Evaluation, Gate
@@ -18,10 +17,6 @@ from interlock.evaluation.predict import Version
 Toy: TypeAlias = Callable[..., Version]
 Settings: TypeAlias = Callable[..., Evaluation]
 Write: TypeAlias = Callable[[Mapping[str, Any]], Path]
-
-# A busy machine is slow, which is no fault of what is tested.
-hypothesis.register_profile("patient", parent=hypothesis.default, deadline=None)
-hypothesis.load_profile("patient")
 
 CONTRACT = {
     "load": "toy:load",

@@ -123,16 +123,15 @@ def test_a_killed_process_changes_no_number(bench: Bench) -> None:
 
 
 def _shoot(log: Path, number: int) -> set[str]:
-    """Kill the first processes that write their number into `log`."""
-    shot: set[str] = set()
-    while len(shot) < number:
-        known = log.read_text().split(" ")[:-1] if log.exists() else []
-        for pid in dict.fromkeys(known):
-            if len(shot) < number and pid not in shot:
-                os.kill(int(pid), signal.SIGKILL)
-                shot.add(pid)
+    """Kill the first so many processes, once all of them predict."""
+    pids: list[str] = []
+    while len(pids) < number:
         time.sleep(0.01)
-    return shot
+        seen = log.read_text().split(" ")[:-1] if log.exists() else []
+        pids = list(dict.fromkeys(seen))[:number]
+    for pid in pids:
+        os.kill(int(pid), signal.SIGKILL)
+    return {*pids}
 
 
 def test_when_one_breaks_the_others_are_ended(bench: Bench) -> None:
