@@ -103,6 +103,11 @@ def area(rows: int, paired: bool) -> Any:
     return metric.gain(group) if paired else metric.sample(group, "candidate")
 
 
+def far(bound: float) -> Any:
+    """Changes of 0.1, where they might be as large as `bound`."""
+    return np.array([-bound, -0.1, 0.1, bound])
+
+
 def widths() -> None:
     """Print the second table."""
     print("| half a 95 % interval | normal | bounded | Maurer, Pontil | best stake |")
@@ -113,6 +118,8 @@ def widths() -> None:
         ("share 0.9, 10,000 rows", share, (0.1, 0.9), 10_000),
         ("5 % differ, 10,000 rows", pair, (0.025, 0.95, 0.025), 10_000),
         ("5 % differ, 100,000 rows", pair, (0.025, 0.95, 0.025), 100_000),
+        ("0.1 up or down, within 4", far(4), (0.0, 0.5, 0.5, 0.0), 10_000),
+        ("0.1 up or down, within 36", far(36), (0.0, 0.5, 0.5, 0.0), 10_000),
     ):
         found = halves(values, rows * np.array(shares))
         print(f"| {name} | " + " | ".join(f"{each:.5f}" for each in found) + " |")

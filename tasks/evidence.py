@@ -92,9 +92,13 @@ def tree_here() -> str:
     machine's settings tell it to: sparse checkouts, excludes, filters and the like.
     Nothing is left in the repository.
     """
-    where = _git("rev-parse", "--show-toplevel", "--show-object-format")
-    root, kind = where.rsplit("\n", 2)[:2]
-    objects = _git("rev-parse", "--git-path", "objects").strip()
+    where = _git(
+        *("rev-parse", "--show-toplevel", "--show-object-format"),
+        *("--git-path", "objects"),
+    )
+    found = re.fullmatch(r"(.*)\n(sha1|sha256)\n(.*)\n", where, re.DOTALL)
+    assert found, where
+    root, kind, objects = found.groups()
     with tempfile.TemporaryDirectory() as scratch:
         aside = {
             "GIT_OBJECT_DIRECTORY": scratch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -75,6 +76,11 @@ ON_SERVERS = ["registry/test_s3_servers.py", "registry/test_faults.py"]
 ON_SERVERS += ["doctor/test_bucket.py", "policies/test_judged.py"]
 ON_SERVERS += ["registry/test_mirror.py"]
 collect_ignore = [] if SERVERS else ON_SERVERS
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: no collection of garbage need look at it again."""
+    gc.freeze()
 
 
 @dataclass

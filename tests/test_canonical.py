@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.canonical import canonical, parse
@@ -56,6 +56,7 @@ def test_the_spelling_is_the_documented_one(value: Any) -> None:
     assert canonical(value) == spelled(value).encode()
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(TEXT, VALUES, min_size=2, max_size=4), st.randoms())
 def test_the_order_of_keys_does_not_matter(value: dict[str, Any], random: Any) -> None:
     """Whoever filled the object in another order has the same bytes."""

@@ -30,8 +30,9 @@ def inspect(folder: Path) -> Source:
 
     Raises BadConfiguration where there is no Git repository, or no commit in it.
     """
-    root = Path(_git(folder, "rev-parse", "--show-toplevel").removesuffix("\n"))
-    commit, tree = _git(root, "rev-parse", "HEAD", "HEAD^{tree}").split()
+    asked = _git(folder, "rev-parse", "--show-toplevel", "HEAD", "HEAD^{tree}")
+    where, commit, tree = asked.removesuffix("\n").rsplit("\n", 2)
+    root = Path(where)
     status = _git(
         *(root, "status", "--porcelain", "-z", "--no-renames"), "--untracked-files=all"
     )

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def channel(rounds: int, *checkouts: str) -> Iterator[Any]:
 
 
 def pulls(rounds: int, *versions: str) -> Iterator[Any]:
-    """All versions are pulled into one folder, twice, while three readers verify it."""
+    """Four pull all versions into one folder, by turns; three readers verify it."""
     for number in range(rounds):
         folder = f"model-{number}"
         assert run("pull", versions[0], folder)[0] == 0
@@ -132,10 +132,11 @@ def pulls(rounds: int, *versions: str) -> Iterator[Any]:
         def read(folder: str = folder) -> list[Any]:
             return [run("verify", folder) for _ in range(5)]
 
-        def pull(version: str, folder: str = folder) -> list[Any]:
-            return [run("pull", version, folder)]
+        def pull(order: Sequence[str], folder: str = folder) -> list[Any]:
+            return [run("pull", version, folder) for version in order]
 
-        works = [lambda version=version: pull(version) for version in versions * 2]
+        orders = (versions, versions[::-1]) * 2
+        works = [lambda order=order: pull(order) for order in orders]
         did = together(read, read, read, *works)
         left = [path.name for path in Path.cwd().glob(f".{folder}*.new")]
         yield did, run("verify", folder), left

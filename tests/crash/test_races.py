@@ -14,7 +14,7 @@ from tests.conftest import Project
 from tests.crash import racing
 from tests.crash.test_kills import CAMPAIGN
 
-ROUNDS = 100 if CAMPAIGN == 1 else 3
+ROUNDS = 100 if CAMPAIGN == 1 else 2
 Record = Callable[[str, object], None]
 
 

@@ -57,11 +57,11 @@ def toy(tmp_path: Path) -> Toy:
 
 @pytest.fixture
 def settings() -> Settings:
-    """Settings with these gates, for the data that `write` writes."""
+    """Settings with these gates, for the data that `write` writes; one worker."""
 
     def make(*gates: str | Gate, **others: Any) -> Evaluation:
         parsed = tuple(g if isinstance(g, Gate) else Gate(g) for g in gates)
-        defaults = {"slices": ("group",), "batch_rows": 400}
+        defaults = {"slices": ("group",), "batch_rows": 400, "workers": 1}
         return Evaluation("data.parquet", "label", parsed, **{**defaults, **others})
 
     return make

@@ -106,7 +106,7 @@ def test_neither_workers_nor_files_change_a_number(bench: Bench) -> None:
     for place, first in enumerate(range(0, 1500, 333)):
         path = bench.folder / "folder" / f"{place}.parquet"
         pq.write_table(table.slice(first, 333), path)
-    for workers, source in enumerate(("r.parquet", "d.csv", "folder"), start=2):
+    for workers, source in ((2, "d.csv"), (3, "folder")):
         assert bench.found(source[0], source, workers) == expected
 
 

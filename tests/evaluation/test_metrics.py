@@ -144,7 +144,7 @@ def expected(found: Rows, given_: Any, weights: Any) -> dict[str, float]:
     return values
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(rows(), st.booleans(), st.booleans())
 def test_metrics_are_scikit_learns(found: Rows, weighted: bool, paired: bool) -> None:
     """To 1e-9, NaN where they are undefined, with weights and without."""

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -44,6 +44,7 @@ def test_better_rows_are_better_evidence(margin: float) -> None:
         assert p <= found.get((better, worse + 1), 1) + 1e-12
 
 
+@settings(max_examples=40)
 @given(
     st.integers(0, 300),
     st.integers(0, 300),

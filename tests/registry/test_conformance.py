@@ -81,7 +81,11 @@ def test_nothing_is_listed_where_nothing_is(store: Store) -> None:
     assert [*store.keys("a/b/")] == []
 
 
-@pytest.mark.parametrize("size", [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 64 * MIB])
+SIZES = [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1]
+SIZES += [64 * MIB] if SERVERS else []  # a client may send it in parts
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_values_of_any_size_come_back(store: Store, size: int) -> None:
     """An empty one, a chunk, and more than a chunk."""
     data = os.urandom(size)

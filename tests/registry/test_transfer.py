@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.artifact import chunks
@@ -56,7 +56,8 @@ def asked(registry: Registry) -> Counter[str]:
     return cast(Counting, registry.store).asked
 
 
-@given(st.lists(st.binary(max_size=60), max_size=5))
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.binary(max_size=40), max_size=4))
 def test_files_go_there_and_back(
     tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]
 ) -> None:

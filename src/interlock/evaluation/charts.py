@@ -1,8 +1,12 @@
-"""The report's plots, as SVG that takes its colours from the page around it."""
+"""The report's plots: SVG that takes its colours from the page around it.
+
+They show what metrics.json holds, and say in numbers what they show. Production is a
+wide pale stroke and the candidate a thin one on top of it, so that equal models are
+both seen, and without colours as well.
+"""
 
 from __future__ import annotations
 
-import html
 import io
 import re
 import warnings
@@ -16,17 +20,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from interlock.evaluation import wording
-from interlock.evaluation.gates import LEVEL
-from interlock.evaluation.counts import Counts
-from interlock.evaluation.curves import CENTRES, Scores
+Record = Mapping[str, Any]
 
 # Drawn in these colours, which no plot needs, and then given the page's.
-INK, CANDIDATE, PRODUCTION = "#000001", "#000002", "#000003"
+INK, CANDIDATE, PRODUCTION, ALARM = "#000001", "#000002", "#000003", "#000004"
 PAGE = {
     INK: "currentColor",
     CANDIDATE: "var(--candidate)",
     PRODUCTION: "var(--production)",
+    ALARM: "var(--fail)",
 }
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it scales, and can be read out
@@ -39,7 +41,8 @@ STYLE: Any = {
     "axes.grid": True,
     "grid.alpha": 0.15,
     "legend.frameon": False,
-    "lines.linewidth": 1.8,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "butt",
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 } | dict.fromkeys(
@@ -47,180 +50,225 @@ STYLE: Any = {
     + ("axes.labelcolor", "axes.edgecolor"),
     INK,
 )
-SHOWN = 20  # slices in one plot: the worst and, if there is room, the rest
-COARSE = 25  # bins that are shown of a score histogram
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A plot, what it shows, and what someone who cannot see it should know."""
+    """A plot, its title, and in numbers what it shows."""
 
+    name: str  # the start of every id in it
     title: str
+    says: str
     svg: str  # safe: what it names is escaped
 
 
-def charts(metrics: Mapping[str, Any], counts: Counts) -> list[Chart]:
-    """Every plot of the report."""
-    whole, models = counts.whole, list[Drawn]()
-    if whole.production is not None:  # first, so that the candidate is on top
-        models.append(Drawn("production", PRODUCTION, "--", whole.production))
-    if whole.candidate is not None:
-        models.append(Drawn("candidate", CANDIDATE, "-", whole.candidate))
-    general = []
-    if models:
-        general = [_roc(metrics["whole"], models)]
-        general += [_calibration(models), _distribution(models)]
-    columns = dict.fromkeys(each["column"] for each in metrics["slices"])
-    return general + [_slices(column, metrics) for column in columns]
-
-
 class Drawn(NamedTuple):
-    """One model of a plot, told apart by colour and, without colours, by dashes."""
+    """One model of a plot, told apart by colour and, without colours, by its stroke."""
 
     name: str
-    colour: str
-    dashes: str
-    scores: Scores
+    stroke: Mapping[str, Any]
+    curves: Record
+    metrics: Record
+
+
+STROKES: Mapping[str, Mapping[str, Any]] = {  # from the back to the front
+    "production": {"color": PRODUCTION, "linewidth": 6, "alpha": 0.45},
+    "candidate": {"color": CANDIDATE, "linewidth": 1.6},
+}
+
+
+def charts(metrics: Record) -> list[Chart]:
+    """The plots of a binary classifier; of another task there is none."""
+    curves = metrics["curves"] or {}
+    models = [
+        Drawn(name, stroke, curves[name], metrics["whole"][name])
+        for name, stroke in STROKES.items()
+        if name in curves
+    ]
+    if not models:
+        return []
+    share = metrics["whole"]["positives"] / metrics["rows"]
+    return [
+        _roc(models),
+        _precision_recall(models, share),
+        _calibration(models),
+        _distribution(models),
+    ]
 
 
 @contextmanager
-def _drawing(height: float = 3.2) -> Iterator[tuple[Figure, Axes]]:
+def _drawing(width: float = 4.8, height: float = 3.4) -> Iterator[tuple[Figure, Axes]]:
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # A name in a script that our font lacks: the browser's fonts have it.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = Figure(figsize=(4.8, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.add_subplot()
 
 
-def _roc(whole: Mapping[str, Any], models: Sequence[Drawn]) -> Chart:
+def _legend(axes: Axes, place: str) -> None:
+    """The candidate first."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc=place)
+
+
+def _areas(models: Sequence[Drawn], metric: str) -> dict[str, str]:
+    return {each.name: _rounded(each.metrics[metric]) for each in models}
+
+
+def _said(numbers: Mapping[str, str]) -> str:
+    return ", ".join(
+        f"{name} {number}" for name, number in reversed([*numbers.items()])
+    )
+
+
+def _roc(models: Sequence[Drawn]) -> Chart:
+    areas = _areas(models, "roc_auc")
     with _drawing() as (figure, axes):
-        axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linewidth=1)
-        areas = [f"{m.name} {_rounded(whole[m.name]['roc_auc'])}" for m in models]
-        for (_, colour, dashes, scores), area in zip(models, areas, strict=True):
-            axes.plot(*scores.roc(), dashes, color=colour, label=area)
+        axes.plot([0, 1], [0, 1], ":", color=INK, alpha=0.6, linewidth=1)
+        for name, stroke, curves, _ in models:
+            label = f"{name}, area {areas[name]}"
+            axes.plot(*zip(*curves["roc"], strict=True), **stroke, label=label)
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
-        axes.legend(loc="lower right", title="area")
-        alternative = f"Curves over the diagonal of chance. Area: {', '.join(areas)}."
-        return Chart("ROC", _svg(figure, "roc", alternative))
+        _legend(axes, "lower right")
+        says = f"Area below the curve: {_said(areas)}; chance, the diagonal, 0.5."
+        return Chart("roc", "ROC", says, _svg(figure, "roc"))
+
+
+def _precision_recall(models: Sequence[Drawn], share: float) -> Chart:
+    areas = _areas(models, "pr_auc")
+    with _drawing() as (figure, axes):
+        axes.axhline(share, linestyle=":", color=INK, alpha=0.6, linewidth=1)
+        for name, stroke, curves, _ in models:
+            label = f"{name}, area {areas[name]}"
+            points = curves["precision_recall"]
+            axes.plot(*zip(*points, strict=True), **stroke, label=label)
+        axes.set(xlabel="recall", ylabel="precision")
+        axes.set(xlim=(-0.03, 1.03), ylim=(0, 1.03))
+        _legend(axes, "lower left")
+        says = f"Area below the curve: {_said(areas)}; chance, the dotted line, "
+        return Chart(
+            *("pr", "Precision and recall", f"{says}{share:.3f}."),
+            _svg(figure, "pr"),
+        )
 
 
 def _calibration(models: Sequence[Drawn]) -> Chart:
+    errors = _areas(models, "calibration_error")
     with _drawing() as (figure, axes):
-        axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linewidth=1)
-        said = []
-        for name, colour, dashes, scores in models:
-            means, hits = scores.calibration()
-            rates = np.array([hit.estimate for hit in hits])
-            ends = np.array([hit.interval(1 - LEVEL) for hit in hits])
-            axes.fill_between(means, *ends.T, color=colour, alpha=0.15, linewidth=0)
-            axes.plot(means, rates, f"o{dashes}", color=colour, ms=3, label=name)
-            far = int(np.argmax(np.abs(rates - means)))
-            said.append(f"{name} says {means[far]:.2f} where {rates[far]:.2f} are")
+        axes.plot([0, 1], [0, 1], ":", color=INK, alpha=0.6, linewidth=1)
+        far = {}
+        for name, stroke, curves, _ in models:
+            bins = curves["calibration"]
+            means = [each["predicted"] for each in bins]
+            low, rates, high = zip(*(_ends(b["positive"]) for b in bins), strict=True)
+            front = name == "candidate"
+            if front:
+                axes.vlines(means, low, high, color=CANDIDATE, linewidth=1.2)
+            dots = {"marker": "o", "ms": 3.5} if front else {}
+            axes.plot(means, rates, **stroke, **dots, label=name)
+            most = max(range(len(bins)), key=lambda k: abs(rates[k] - means[k]))
+            far[name] = f"says {means[most]:.2f} where {rates[most]:.2f} are positive"
         axes.set(xlabel="predicted probability", ylabel="share that is positive")
-        axes.legend(loc="upper left")
-        alternative = f"Farthest from the diagonal: {'; '.join(said)}."
-        return Chart("Calibration", _svg(figure, "calibration", alternative))
+        _legend(axes, "upper left")
+        says = f"Mean distance from the diagonal: {_said(errors)}. Farthest: "
+        says += f"{_said(far)}. Bars: the candidate's interval in each bin."
+        return Chart("calibration", "Calibration", says, _svg(figure, "calibration"))
 
 
 def _distribution(models: Sequence[Drawn]) -> Chart:
     with _drawing() as (figure, axes):
-        edges = np.linspace(0, 1, COARSE + 1)
-        for name, colour, _, scores in models:
-            coarse = scores.coarse(COARSE)
-            for label, style in ((1, "-"), (0, ":")):
-                axes.stairs(
-                    coarse[label] / max(coarse[label].sum(), 1),
-                    edges,
-                    color=colour,
-                    linestyle=style,
-                    linewidth=1.5,
-                    label=f"{name}, label {label}",
-                )
-        axes.set(xlabel="predicted probability", ylabel="share of the label's rows")
-        axes.legend(loc="best", fontsize=8)
-        means = [f"{model.name}: {_means(model.scores)}" for model in models]
-        alternative = f"Mean probability by label. {'. '.join(means)}."
-        return Chart("Scores by label", _svg(figure, "scores", alternative))
+        low = {}
+        for name, stroke, curves, _ in models:
+            for sign, label in ((1, "positive"), (-1, "negative")):
+                rows = np.array(curves["scores"][label])
+                heights = sign * rows / max(rows.sum(), 1)
+                edges = np.linspace(0, 1, len(rows) + 1)
+                shown = name if sign > 0 else None
+                axes.stairs(heights, edges, **stroke, label=shown, baseline=None)
+                low[name, label] = rows[: len(rows) // 2].sum() / max(rows.sum(), 1)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        limit = 1.15 * max(map(abs, axes.get_ylim()))
+        axes.set(xlabel="predicted probability", ylim=(-limit, limit))
+        axes.set_ylabel("of negatives, down | of positives, up")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.2g}")
+        _legend(axes, "lower right")
+        said = {
+            each.name: f"{low[each.name, 'negative']:.1%} of negatives and "
+            f"{low[each.name, 'positive']:.1%} of positives".replace("%", " %")
+            for each in models
+        }
+        says = f"Shares of each label's rows. Below {BELOW}: {_said(said)}."
+        return Chart("scores", "Scores by label", says, _svg(figure, "scores"))
 
 
-def _means(scores: Scores) -> str:
-    """The mean probability of the negatives and of the positives."""
-    rows = np.maximum(scores.labels, 1e-300)
-    negative, positive = scores.histogram @ CENTRES / rows
-    return f"{positive:.2f} where it is 1, {negative:.2f} where it is 0"
+BELOW = 0.48  # the edge of a bin, of 25, that is the nearest below a half
 
 
-def _slices(column: str, metrics: Mapping[str, Any]) -> Chart:
-    """The change of each slice from production, or its metric if there is none."""
-    key = "pair" if metrics["production"] else "candidate"
-    leading, whole = metrics["metrics"][0], metrics["whole"]
-    found = [each for each in metrics["slices"] if each["column"] == column]
-    shown = [each for each in found if each[key]["value"] is not None][:SHOWN]
-    scale = 100 if leading["share"] else 1
-    with _drawing(height=1.1 + 0.24 * len(shown)) as (figure, axes):
-        if shown:
-            _forest(axes, shown, key, scale)
-        own = whole["candidate"][leading["name"]]["value"]
-        axes.axvline(
-            0 if key == "pair" else scale * own, color=INK, alpha=0.4, linewidth=1
-        )
-        axes.set_xlabel(_axis(leading, key))
-        title = f"{leading['title']} per {wording.name(column)}"
-        if key == "pair":
-            title += " against production"
-        if len(found) > SHOWN:
-            title += f": the worst {SHOWN} of {len(found)}"
-        alternative = f"{len(shown)} slices from the worst"
-        if shown:
-            number = f"{scale * shown[0][key]['value']:{'+' * (key == 'pair')}.4g}"
-            alternative += f", {wording.name(shown[0]['value'])} ({number}), down"
-        place = list(metrics["settings"]["slices"]).index(column)
-        return Chart(title, _svg(figure, f"slices-{place}", alternative + "."))
+def trend(watch: Record) -> Chart:
+    """Production night by night, and the band in which a night sounds the alarm."""
+    points = watch["trend"]
+    nights = np.arange(1, len(points) + 1)
+    values = np.array([100 * each["value"] for each in points])
+    band = np.array([100 * (each["alarm_below"] or 0.0) for each in points])
+    rung = np.array([each["alarm"] for each in points])
+    floor = 100 * watch["floor"]
+    lowest = min(*values, floor)
+    margin = 0.25 * (max(*values, floor) - lowest) or 1.0
+    with _drawing(9.6, 3.0) as (figure, axes):
+        # A night's band is as wide as the night: what sounded then says nothing later.
+        edges = np.append(nights, len(nights) + 1) - 0.5
+        bottom = lowest - margin
+        axes.stairs(band, edges, fill=True, color=ALARM, alpha=0.18, baseline=bottom)
+        axes.stairs(band, edges, color=ALARM, baseline=None, label="alarm below")
+        axes.axhline(floor, linestyle="--", color=INK, linewidth=1, label="expected")
+        axes.plot(nights, values, "o-", color=PRODUCTION, ms=4, label="production")
+        if rung.any():
+            axes.plot(nights[rung], values[rung], "X", color=ALARM, ms=9, label="alarm")
+        axes.set_ylim(bottom, max(*values, floor) + margin)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set(xlabel="night", ylabel=f"{watch['metric']} in %")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(loc="lower left", ncols=4)
+        svg = _svg(figure, "trend")
+    return Chart("trend", "Production night by night", _trend_says(watch), svg)
 
 
-def _axis(leading: Mapping[str, Any], key: str) -> str:
-    unit = "points" if leading["share"] else leading["title"]
-    what = f"{leading['title']} in %" if leading["share"] else leading["title"]
-    if key == "pair":
-        what = f"{unit} above production"
-    return f"{what} ({wording.percent(LEVEL)} interval)"
+def _trend_says(watch: Record) -> str:
+    points = watch["trend"]
+    first, last = points[0], points[-1]
+    values = [each["value"] for each in points]
+    below = last["alarm_below"]
+    rung = sum(each["alarm"] for each in points)
+    return (
+        f"{len(points)} nights from {first['judged'][:10]} to {last['judged'][:10]}: "
+        f"{watch['metric']} from {_percent(min(values))} to {_percent(max(values))}, "
+        f"on the last {_percent(last['value'])}; expected {_percent(watch['floor'])}. "
+        + ("No night could sound yet" if below is None else "The last sounds below ")
+        + ("" if below is None else _percent(below))
+        + f"; under alarm on {rung} nights."
+    )
 
 
-def _forest(
-    axes: Axes, shown: Sequence[Mapping[str, Any]], key: str, scale: int
-) -> None:
-    """A dot and an interval for each slice, the first on top."""
-    values = np.array([_ends(each[key]) for each in shown]) * scale
-    low, middle, high = values.T
-    rows = np.arange(len(shown))
-    axes.hlines(rows, low, high, color=CANDIDATE, linewidth=1.5)
-    axes.plot(middle, rows, "o", color=CANDIDATE, markersize=4)
-    # A slice of few rows must not squeeze the others: its interval leaves the plot.
-    reach = WIDEST * float(np.median(high - low))
-    left = np.maximum(low, middle - reach).min()
-    right = np.minimum(high, middle + reach).max()
-    margin = 0.04 * (right - left) or 1.0
-    axes.set_xlim(left - margin, right + margin)
-    axes.set_yticks(rows, [wording.name(each["value"]) for each in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
 
-def _ends(number: Mapping[str, Any]) -> tuple[float, float, float]:
+def _ends(number: Record) -> tuple[float, float, float]:
     """Low, value and high; the value itself where there is no interval."""
     value = number["value"]
     low, high = (number.get(end) for end in ("low", "high"))
     return value if low is None else low, value, value if high is None else high
 
 
-WIDEST = 3  # of an interval that is shown whole, in median widths
-
-
-def _rounded(number: Mapping[str, Any]) -> str:
+def _rounded(number: Record) -> str:
     return "undefined" if number["value"] is None else f"{number['value']:.3f}"
 
 
-def _svg(figure: Figure, name: str, alternative: str) -> str:
-    """The figure as an <svg> element for a page: sized by it, in its colours."""
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an <svg> element for a page: sized by it, in its colours.
+
+    Elements of the ids `name`-title and `name`-says are what it is called.
+    """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
@@ -228,9 +276,67 @@ def _svg(figure: Figure, name: str, alternative: str) -> str:
     opening, rest = whole[whole.index("<svg") :].split(">", 1)
     box = re.search(r'viewBox="[^"]*"', opening)
     assert box, "Matplotlib writes a viewBox"
-    label = html.escape(alternative)
     # Ids are made unique within the page, for every figure numbers its own from 1.
     rest = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", rest)
     for drawn, seen in PAGE.items():
         rest = rest.replace(drawn, seen)
-    return f'<svg role="img" aria-label="{label}" {box[0]}>{rest}'
+    called = f'aria-labelledby="{name}-title {name}-says"'
+    return f'<svg role="img" {called} {box[0]}>{rest}'
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a row of strips spans, and the value that is marked in it."""
+
+    low: float
+    high: float
+    mark: float
+
+    def place(self, value: float) -> float:
+        """Where on a strip, from 0 to its width, a value stands."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(WIDTH * min(max(share, 0.0), 1.0), 1)
+
+
+WIDTH, MIDDLE = 160, 8  # of a strip
+WIDEST = 3  # of an interval that is shown whole, in median widths
+
+
+def scale(numbers: Sequence[Record], mark: float, room: float = 0.06) -> Scale:
+    """One that shows all the numbers, and the mark, with some room on each side.
+
+    One with a very wide interval must not squeeze the others: it leaves the strip.
+    """
+    found = [_ends(each) for each in numbers if each["value"] is not None]
+    low, middle, high = np.array(found or [(mark, mark, mark)]).T
+    reach = WIDEST * float(np.median(high - low))
+    left = min(mark, *np.maximum(low, middle - reach))
+    right = max(mark, *np.minimum(high, middle + reach))
+    margin = room * (right - left) or 1.0
+    return Scale(float(left - margin), float(right + margin), mark)
+
+
+def strip(number: Record, on: Scale, fine: str = "") -> str:
+    """A number's interval as a bar, beside numbers that say the same.
+
+    `fine` is the side of the mark, "higher" or "lower", that is shaded. Without an
+    interval there is no bar.
+    """
+    if None in (number["value"], number.get("low"), number.get("high")):
+        return ""
+    low, value, high = _ends(number)
+    left, dot, right, mark = (on.place(each) for each in (low, value, high, on.mark))
+    parts = []
+    if fine:
+        start, end = (mark, WIDTH) if fine == "higher" else (0, mark)
+        parts.append(f'<path class="fine" d="M{start} {MIDDLE}H{end}"/>')
+    caps = "".join(
+        f"M{at} {MIDDLE - 3}v6"
+        for at, inside in ((left, low >= on.low), (right, high <= on.high))
+        if inside
+    )
+    parts.append(f'<path class="mark" d="M{mark} 0v{2 * MIDDLE}"/>')
+    parts.append(f'<path class="bar" d="M{left} {MIDDLE}H{right}{caps}"/>')
+    parts.append(f'<circle cx="{dot}" cy="{MIDDLE}" r="3.5"/>')
+    box = f'class="strip" viewBox="0 0 {WIDTH} {2 * MIDDLE}"'
+    return f'<svg {box} aria-hidden="true" focusable="false">{"".join(parts)}</svg>'

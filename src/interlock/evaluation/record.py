@@ -7,16 +7,34 @@ from dataclasses import asdict, dataclass
 from math import inf, isfinite
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from interlock.config import Evaluation
 from interlock.evaluation.counts import Counts
-from interlock.evaluation.gates import LEVEL, Finding, Verdict, overall
+from interlock.evaluation.curves import Scores
+from interlock.evaluation.gates import (
+    LEVEL,
+    Condition,
+    Finding,
+    State,
+    Verdict,
+    further_rows,
+    overall,
+    p_value,
+)
 from interlock.evaluation.intervals import Difference, Sample, mcnemar
 from interlock.evaluation.latency import Ratios
-from interlock.evaluation.metrics import Group, Metric, catalogue
+from interlock.evaluation.metrics import ROLES, Group, Metric, catalogue
+from interlock.evaluation.moments import Floats
+from interlock.evaluation.multiplicity import benjamini_hochberg
 from interlock.evaluation.samples import is_asymptotic
 from interlock.evaluation.tables import Role
 
 Record: TypeAlias = dict[str, Any]
+
+POINTS = 150  # of a curve: it bends less than a plot shows
+COARSE = 25  # bins of a score histogram
+ROUNDED = 5  # digits of what is only drawn
 
 
 @dataclass(frozen=True)
@@ -48,7 +66,8 @@ def metrics(
         "confidence": LEVEL,
         "whole": _whole(counts, known),
         "metrics": [_described(metric) for metric in known.values()],
-        "slices": _slices(counts, settings.slices, leading),
+        "curves": _curves(counts.whole),
+        "slices": _slices(counts, settings, leading, verdicts),
         "data": {"from": settings.data, "sha256": facts.data},
         "predictions": {"sha256": predictions},
         "settings": asdict(settings),
@@ -81,6 +100,10 @@ def latency(ratios: Ratios) -> Record:
 def _gate(verdict: Verdict) -> Record:
     return {
         "gate": verdict.condition.text,
+        "metric": verdict.condition.metric,
+        "bound": verdict.condition.bound,
+        "against_production": verdict.condition.paired,
+        "per": verdict.condition.per or None,
         "on_unknown": verdict.condition.on_unknown,
         "state": verdict.state,
         "sentence": verdict.sentence,
@@ -127,6 +150,8 @@ def _model(group: Group, role: Role, known: Mapping[str, Metric]) -> Record:
     if group.candidate is not None:
         cells = group.table.confusion(role).ravel().tolist()
         found["confusion"] = dict(zip(CONFUSION, cells, strict=True))
+    elif group.table.cells:
+        found["confusion"] = group.table.confusion(role).tolist()
     return found
 
 
@@ -174,21 +199,124 @@ def _change(metric: Metric, group: Group) -> Record:
     return {"value": _number(value), **_ends(metric, metric.gain(group))}
 
 
-def _slices(counts: Counts, columns: Sequence[str], leading: Metric) -> list[Record]:
-    """A record for each slice, within its column from the worst to the best."""
-    return [
-        record
-        for column in columns
-        for record in sorted(
-            (_slice(column, *item, leading) for item in counts.per(column).items()),
-            key=lambda record: _badness(record, leading.sign),
-        )
-    ]
+def _curves(whole: Group) -> Record | None:
+    """What the report draws of a binary classifier's scores, for each model."""
+    models = zip(ROLES, (whole.candidate, whole.production), strict=True)
+    return {role: _drawn(scores) for role, scores in models if scores} or None
 
 
-def _badness(slice_: Record, sign: int) -> tuple[float, str]:
+def _drawn(scores: Scores) -> Record:
+    false, true = scores.roc()
+    negatives, positives = scores.labels
+    called = false * negatives + true * positives
+    some = called > 0
+    precision = true[some] * positives / called[some]
+    low, high = scores.coarse(COARSE)
+    return {
+        "roc": _thinned(false, true, (false + true) / 2),
+        "precision_recall": _thinned(true[some], precision, true[some]),
+        "calibration": _calibration(scores),
+        "scores": {"negative": low.tolist(), "positive": high.tolist()},
+    }
+
+
+def _thinned(x: Floats, y: Floats, along: Floats) -> list[list[float]]:
+    """The first point in each step of `along`, which goes from 0 to 1; (m, 2)."""
+    new = np.diff(np.floor(along * POINTS), prepend=-1.0) > 0
+    new[-1] = True
+    points: list[list[float]] = np.round(np.stack([x, y], 1)[new], ROUNDED).tolist()
+    return points
+
+
+def _calibration(scores: Scores) -> list[Record]:
+    """The share of positives in each bin of the probability, with its interval."""
+    found = []
+    for predicted, hits in zip(*scores.calibration(), strict=True):
+        low, high = hits.interval(1 - LEVEL)
+        share = {"value": _number(hits.estimate), "low": low, "high": high}
+        mean = round(float(predicted), ROUNDED)
+        found.append({"predicted": mean, "rows": hits.rows, "positive": share})
+    return found
+
+
+def _slices(
+    counts: Counts,
+    settings: Evaluation,
+    leading: Metric,
+    verdicts: Sequence[Verdict],
+) -> list[Record]:
+    """A record for each slice, within its column by the evidence of harm."""
+    conditions = [verdict.condition for verdict in verdicts]
+    found = []
+    for column in settings.slices:
+        bound = _bound(conditions, leading, column, counts.whole.paired)
+        judge = _Judge(counts.whole, leading, bound, settings.false_pass)
+        records = [
+            _slice(column, value, group, leading) | judge.of(group)
+            for value, group in counts.per(column).items()
+        ]
+        adjusted = benjamini_hochberg([record["harm"] for record in records])
+        for record, q in zip(records, adjusted, strict=True):
+            record["suspect"] = q <= 1 - LEVEL
+        found += sorted(records, key=lambda record: _badness(record, leading.sign))
+    return found
+
+
+def _bound(
+    conditions: Sequence[Condition], leading: Metric, column: str, paired: bool
+) -> float | None:
+    """What a slice is to reach: by its column's gate, else by that of the whole."""
+    fit = {
+        each.per: each.least
+        for each in reversed(conditions)
+        if each.metric == leading.name and each.paired is paired
+    }
+    return fit.get(column, fit.get(""))
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What is said of a slice besides its numbers; no verdict rests on it."""
+
+    whole: Group
+    leading: Metric
+    bound: float | None
+    false_pass: float
+
+    def of(self, group: Group) -> Record:
+        """The p-value of "no worse", and the rows that it lacks.
+
+        No worse than production; without one, than the candidate is on all rows.
+        """
+        sample, normal = self.leading.gain(group) if group.paired else None, 0.0
+        if sample is None:
+            sample = self.leading.sample(group, "candidate")
+            normal = self.leading.sign * self.leading.value(self.whole, "candidate")
+        if sample is None:
+            return {"harm": 1.0, "further_rows": None}
+        harm = p_value(sample, normal)
+        return {"harm": harm, "further_rows": self._further(sample, group.rows)}
+
+    def _further(self, sample: Sample, rows: int) -> int | None:
+        """Rows like these until it is plain whether `bound` is reached."""
+        bound = self.bound
+        if bound is None:
+            return 0
+
+        def decide(number: int) -> State:
+            scaled = sample.scaled(number, rows)
+            if scaled.is_below(bound, 1 - LEVEL):
+                return State.FAIL
+            reached = scaled.reaches(bound, self.false_pass)
+            return State.PASS if reached else State.UNKNOWN
+
+        return further_rows(decide, rows)
+
+
+def _badness(slice_: Record, sign: int) -> tuple[float, float, str]:
     value = (slice_["pair"] or slice_["candidate"])["value"]
-    return inf if value is None else sign * value, slice_["value"]
+    far = inf if value is None else sign * value
+    return slice_["harm"], far, slice_["value"]
 
 
 def _slice(column: str, value: str, group: Group, leading: Metric) -> Record:

@@ -254,16 +254,14 @@ def _judged(
     metrics["latency"] = ratios and record.latency(ratios)
     if account:
         metrics |= account.entry(metrics, paths["predictions.parquet"])
-    _written(metrics, counts, paths)
+    _written(metrics, paths)
     sentences = tuple(verdict.sentence for verdict in verdicts)
     return Outcome(gates.overall(verdicts), sentences, verdicts, paths)
 
 
-def _written(
-    metrics: Mapping[str, Any], counts: Counts, paths: Mapping[str, Path]
-) -> None:
+def _written(metrics: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
     """The three readable files; metrics.json last, for it says that all went well."""
-    files.write_text(paths["report.html"], report.html(metrics, counts))
+    files.write_text(paths["report.html"], report.html(metrics))
     summarised(report.markdown(metrics), paths["summary.md"].parent)
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
     files.write_text(paths["metrics.json"], text + "\n")

@@ -47,9 +47,21 @@ def span(interval: Interval, sign: str = "", share: bool = True) -> str:
     >>> span(Interval(0.8934, 0.8966)), span(Interval(0.1, 0.104), "+", share=False)
     ('89.3 to 89.7', '+0.1000 to +0.1040')
     """
-    say = _scaled if share else plain
-    low, high = (say(end, interval, sign) for end in interval)
-    return f"{low} to {high}"
+    return " to ".join(end(each, interval, sign, share) for each in interval)
+
+
+def end(number: float, interval: Interval, sign: str = "", share: bool = True) -> str:
+    """One end of an interval, without the unit."""
+    return (_scaled if share else plain)(number, interval, sign)
+
+
+def chance(p: float) -> str:
+    """A p-value, as far as it matters.
+
+    >>> chance(0.0312), chance(3e-9), chance(1.0)
+    ('0.031', 'below 0.0001', '1')
+    """
+    return "below 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
 def plain(value: float, interval: Interval | None = None, sign: str = "") -> str:
