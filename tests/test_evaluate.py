@@ -117,7 +117,7 @@ def test_the_gates_are_tested_too(project: Project) -> None:
 
 
 def test_a_gate_that_everything_passes_is_a_broken_check(project: Project) -> None:
-    """Exit 5, whatever the model is; what was found stays, but no verdict and no use."""
+    """Exit 5, whatever the model is; what was found stays, no verdict and no use."""
     table = (project.root / "pyproject.toml").read_text("utf-8")
     project.write("pyproject.toml", table.replace("accuracy >= 0.8", "accuracy >= 0.1"))
     answer = project.run("eval", "--self-test")
