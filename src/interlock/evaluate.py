@@ -83,6 +83,8 @@ def _tested(outcome: Outcome, settings: Evaluation, out: Path) -> Outcome:
         found.demand_refusals()
     except BaseException:
         cleared(out)
+        for name in LEFT:  # no use to enter: nobody has seen a verdict
+            (out / name).unlink(missing_ok=True)
         raise
     return replace(outcome, self_test=found.sentences)
 

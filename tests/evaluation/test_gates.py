@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -339,6 +339,7 @@ samples = st.integers(1, 2000).flatmap(
 
 
 @given(samples, st.sampled_from([-0.05, -0.005, 0.0, 0.5, 0.9]))
+@example(Difference(1, 1, 2), 0.9)
 def test_the_rows_that_would_settle_it_do(
     sample: Proportion | Difference, bound: float
 ) -> None:

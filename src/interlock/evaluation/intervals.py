@@ -102,7 +102,9 @@ class Difference:
         if to == rows:
             return self
         counts = (self.better, self.worse, self.rows)
-        return Forecast(*(scale(count, to, rows) for count in counts))
+        better, worse, scaled = (scale(count, to, rows) for count in counts)
+        # Both halves rounded up would be a row more than there are.
+        return Forecast(better, min(worse, scaled - better), scaled)
 
 
 @dataclass(frozen=True)
