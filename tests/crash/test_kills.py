@@ -123,7 +123,6 @@ COMMANDS: dict[str, tuple[Setup, list[str]]] = {
     "export": (_export, STAGING),  # the next calls half an archive a conflict
 }
 DAILY = [("create", 0, 3), ("publish", 0, 61), ("pull the third", 0, 41)]
-DAILY += [("copy", 0, 41), ("export", 0, 2)]
 ALL = [(name, part, CAMPAIGN * PARTS) for name in COMMANDS for part in range(PARTS)]
 
 

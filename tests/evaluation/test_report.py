@@ -83,6 +83,7 @@ def binary(chance: np.random.Generator, column: str) -> Any:
     other = np.clip(scores + chance.normal(0, 0.05, ROWS), 0, 1)
     gate = ["accuracy >= 0.8", f"accuracy >= 0.5 per {column}"]
     gate += ["accuracy >= production.accuracy - 0.05"]
+    gate += ["recall >= production.recall"]
     return labels, {"candidate": scores, "production": other}, gate
 
 
@@ -441,3 +442,13 @@ def test_the_headline_is_the_gate_that_decided(
 def test_the_same_record_is_the_same_report() -> None:
     """Byte for byte: no date, no random id."""
     assert written("first") == report.html(judged(False))
+
+
+def test_a_gate_without_a_tolerance_is_cautioned_about() -> None:
+    """Its guarantee breaks where production was chosen on the same rows."""
+    cautions = {each["gate"]: each["caution"] for each in VARIANTS["paired"]["gates"]}
+    assert cautions["accuracy >= production.accuracy - 0.05"] is None
+    said = cautions["recall >= production.recall"]
+    assert "chosen on these very rows" in said
+    assert said in Page(written("paired")).text
+    assert said in report.markdown(VARIANTS["paired"])

@@ -97,16 +97,25 @@ def latency(ratios: Ratios) -> Record:
     }
 
 
+CHOSEN = (
+    "without a tolerance, false_alarm does not hold if the model in production was "
+    "chosen on these very rows: its score there is partly luck; allow a tolerance, or "
+    "judge on fresh rows"
+)
+
+
 def _gate(verdict: Verdict) -> Record:
+    paired = verdict.condition.paired
     return {
         "gate": verdict.condition.text,
         "metric": verdict.condition.metric,
         "bound": verdict.condition.bound,
-        "against_production": verdict.condition.paired,
+        "against_production": paired,
         "per": verdict.condition.per or None,
         "on_unknown": verdict.condition.on_unknown,
         "state": verdict.state,
         "sentence": verdict.sentence,
+        "caution": CHOSEN if paired and verdict.condition.bound == 0 else None,
         "further_rows": verdict.further,
         "findings": [_finding(finding) for finding in verdict.findings],
     }
