@@ -131,3 +131,13 @@ def test_a_schema_may_need_less_never_more(new: dict[str, str], reasons: int) ->
     old = {"input": {"a": "number", "b": "string"}, "output": "number"}
     assert len(incompatible(old, {"input": new, "output": "number"})) == reasons
     assert len(incompatible(old, {"input": new, "output": "text"})) == reasons + 1
+
+
+def test_a_job_without_credentials_does_not_compare(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so; publish, which has some, compares as well."""
+    monkeypatch.setenv("INTERLOCK_REGISTRY", "s3://models/team")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    answer = project.run("smoke")
+    assert (answer.code, "nothing here may read s3://models" in answer.out) == (0, True)

@@ -139,7 +139,7 @@ def read(root: Path) -> Config:
         raise BadConfiguration(
             "a table [tool.interlock] in pyproject.toml",
             "none",
-            "add it: README.md, 'On your own repository', has one to copy",
+            "add it: docs/own-repository.md has one to copy",
         ) from None
     except (ValueError, RecursionError) as error:
         raise BadConfiguration(

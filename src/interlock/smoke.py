@@ -28,6 +28,7 @@ from interlock.home import registry_url
 from interlock.model import golden_examples
 from interlock.pins import place_artifact
 from interlock.registry.access import NoRegistry, open_registry
+from interlock.registry.answers import NoCredentials
 from interlock.registry.channels import head
 from interlock.source import inspect
 
@@ -146,6 +147,8 @@ def _compare_with_production(url: str, manifest: Manifest) -> str:
         registry = open_registry(url)
     except NoRegistry:
         return f"not compared: there is no registry at {url} yet"
+    except NoCredentials:  # publish and promote compare, too, and they have some
+        return f"not compared: nothing here may read {url}"
     found = head(registry, manifest.name, "production")
     if found is None:
         return "not compared: nothing was released to production yet"

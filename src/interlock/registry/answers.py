@@ -58,6 +58,10 @@ _PASSING = {
 }
 
 
+class NoCredentials(BadConfiguration):
+    """Nobody says who asks: a job that may not read the registry."""
+
+
 class Unreachable(Refusal):
     """S3 does not answer, or only with failures that ought to pass."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock.errors import BadConfiguration
+from interlock.registry.answers import NoCredentials
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -40,13 +41,14 @@ def access(bucket: str) -> Access:
     """How this machine reaches `bucket`. Raises BadConfiguration where it cannot."""
     try:
         from boto3 import Session
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
     except ModuleNotFoundError:
         raise missing("boto3") from None
     try:
         return _access(Session, bucket)
     except (BotoCoreError, ClientError, OSError) as error:
-        raise BadConfiguration(
+        none = isinstance(error, NoCredentialsError)
+        raise (NoCredentials if none else BadConfiguration)(
             f"AWS settings and credentials for s3://{bucket}",
             str(error),
             "set AWS_PROFILE, or log in; `aws sts get-caller-identity` tries it out",
