@@ -9,7 +9,9 @@ is AGPL, so it judges here and is never shipped. Node comes with the group `serv
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,7 +185,11 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     for name in ("package.json", "package-lock.json", "judge.mjs"):
         shutil.copy(HERE / name, folder)
     quiet = {"cwd": folder, "check": True, "capture_output": True}
-    npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund"], True, **quiet)
+    # npm trusts what Python trusts, which a machine may have been told of alone.
+    trusted = ssl.get_default_verify_paths().cafile
+    known = {"NODE_EXTRA_CA_CERTS": trusted} if trusted else {}
+    install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    npm(install, True, **quiet, env=known | os.environ)
 
     def judged(simulations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         text = json.dumps(simulations) if simulations else ""
