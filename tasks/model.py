@@ -30,7 +30,8 @@ def nightly_eval(session: nox.Session) -> None:
             install(session, ".")
             session.run(*judge, str(record.folder))
             left = (record.folder / "production.json").read_text("utf-8")
-            record.notes["urn:interlock:production"] = json.loads(left)["production"]
+            for what, which in json.loads(left).items():  # production, and the model
+                record.notes[f"urn:interlock:{what}"] = which
     except CommandFailed:
         session.run(*_PROMOTE, "--attach-only")
         raise

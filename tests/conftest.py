@@ -25,6 +25,7 @@ from nox.command import CommandFailed
 
 from interlock import cli
 from interlock import config as configuration
+from interlock.artifact.manifest import Manifest
 from interlock.artifact.pack import pack
 from interlock.canonical import canonical
 from interlock.registry.access import NoRegistry, open_registry
@@ -151,7 +152,7 @@ class Project:
         for name in sessions or CHECKS:
             with evidence.recorded(_session(name)) as record:
                 if name == "nightly-eval":
-                    record.notes["urn:interlock:production"] = self.production()
+                    record.notes |= self.judged()
                 if name == "smoke":
                     tried = canonical({"address": self.address()})
                     (record.folder / "smoke.json").write_bytes(tried)
@@ -159,7 +160,7 @@ class Project:
     def night(self) -> Answer:
         """Evaluate, leave the evidence, attach it, and promote what passed."""
         with suppress(CommandFailed), evidence.recorded(_session(NIGHTLY)) as record:
-            record.notes["urn:interlock:production"] = self.production()
+            record.notes |= self.judged()
             answer = self.run("eval", "--out", str(record.folder))
             if answer.code:
                 raise CommandFailed(answer.err)
@@ -167,6 +168,11 @@ class Project:
             assert self.run("promote", "--nightly", "--attach-only").code == 0
             return answer
         return self.run("promote", "--nightly")
+
+    def judged(self) -> dict[str, str]:
+        """What an evaluation notes: the model, and the version compared with."""
+        rival, model = self.production(), self.manifest().model
+        return {"urn:interlock:production": rival, "urn:interlock:model": model}
 
     def production(self) -> str:
         """The address of the version in production; "" where there is none."""
@@ -179,9 +185,13 @@ class Project:
 
     def address(self) -> str:
         """The address of the artifact that the checkout makes."""
+        return self.manifest().address
+
+    def manifest(self) -> Manifest:
+        """What the checkout packs to."""
         source = inspect(self.root)
         config = configuration.read(self.root)
-        return pack(self.root, config, source.commit, source.tree).address
+        return pack(self.root, config, source.commit, source.tree)
 
     def fail(self, name: str) -> None:
         """Leave the evidence of a session that fails."""

@@ -186,3 +186,25 @@ def test_a_lock_reads_as_it_was_written(
     lines = (root / "interlock.lock").read_text().splitlines()
     assert sum("b" * 64 in line for line in lines) == len(files)
     assert json.loads(pins.text(reversed(files))) == json.loads(pins.text(files))
+
+
+@pytest.mark.parametrize("path", [".git/config", "data/.GIT/x", "data/slope.npy"])
+def test_pins_stay_in_the_checkout(pinned: Project, tmp_path: Path, path: str) -> None:
+    """Not into Git's own files, and not through a link that somebody tracked."""
+    (tmp_path / "outside").mkdir()
+    (pinned.root / "data").symlink_to(tmp_path / "outside")
+    text = (pinned.root / "interlock.lock").read_text()
+    pinned.write("interlock.lock", text.replace(WEIGHTS, path))
+    answer = pinned.run("fetch")
+    assert answer.code == 2, answer.out
+    assert [*(tmp_path / "outside").iterdir()] == []
+
+
+def test_pins_that_could_not_stand_together_are_refused(project: Project) -> None:
+    """A file that became a folder: the old pin has to go first."""
+    project.write("w", "a file")
+    assert project.run("pin", "w").code == 0
+    (project.root / "w").unlink()
+    project.write("w/a.csv", "in a folder")
+    assert project.run("pin", "w/a.csv").code == 2
+    assert [*pins.read(project.root)] == ["w"]

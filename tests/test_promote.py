@@ -278,3 +278,36 @@ def test_a_reason_cannot_forge_the_log(published: Project) -> None:
     assert published.run("rollback", "toy", "staging", "--reason", forged).code == 0
     out = published.run("log", "toy").out
     assert "\\n\\nstaging 9" in out and "\x1b" not in out
+
+
+def test_an_evaluation_of_another_model_moves_nothing(project: Project) -> None:
+    """A file that Git ignores changed what was judged, and no tree and no weights."""
+    table = project.root / "pyproject.toml"
+    text = table.read_text("utf-8").replace(
+        '"toy/model.py"]', '"toy/model.py", "toy/more"]'
+    )
+    project.write("pyproject.toml", text)
+    project.write("lib/toy/more/__init__.py", "")
+    project.write(
+        ".gitignore", (project.root / ".gitignore").read_text() + "over.json\n"
+    )
+    project.publish()
+    over = project.write("lib/toy/more/over.json", "{}")
+    project.check("nightly-eval")
+    over.unlink()
+    answer = project.run("promote")
+    assert (answer.code, "[model]" in answer.err) == (6, True)
+    project.check("nightly-eval")
+    assert project.run("promote").code == 0
+
+
+def test_a_version_that_was_lost_is_named(project: Project) -> None:
+    """A release names it, so its absence is damage and not an empty place."""
+    first = _release(project, 2.0)
+    _release(project, 3.0)
+    (project.registry / f"versions/toy/{first}.json").unlink()
+    answer = project.run("rollback", "toy")
+    assert (answer.code, f"versions/toy/{first}" in "".join(answer.err.split())) == (
+        7,
+        True,
+    )

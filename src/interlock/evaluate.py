@@ -32,7 +32,7 @@ from interlock.registry.ledger import LEFT
 from interlock.registry.records import Registry
 from interlock.source import Source, inspect
 
-RIVAL = "production.json"  # which version the candidate was compared with
+RIVAL = "production.json"  # the model judged, and the version compared with
 
 
 def evaluate(
@@ -62,7 +62,7 @@ def evaluate(
         registry = _registry(url)
         production, rival = _production(config, url, registry)
         address = rival.address if rival else ""
-        leave(out / RIVAL, canonical({"production": address}))
+        leave(out / RIVAL, canonical({"production": address, "model": own.model}))
         for name in (*LEFT, selftest.REPORT):  # of an earlier evaluation
             (out / name).unlink(missing_ok=True)
         judged = Judged(own, rival, settings, exploring=bool(data))

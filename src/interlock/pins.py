@@ -47,14 +47,14 @@ def pin(registry: Registry, root: Path, paths: Iterable[Path]) -> Pinned:
     """
     names = [_name(root, path) for path in paths]
     found = [each for name in names for each in _plain(root, name)]
-    _refuse_odd(root, found)
+    before = pins.read(root)
+    replaced = {path for name in names for path in pins.below(before, name)}
+    kept = [file for path, file in before.items() if path not in replaced]
+    _refuse_odd(root, found, [file.path for file in kept])
     sender = Sender(registry)
     size = sum((root / name).stat().st_size for name in found)
     with in_bytes(size, "pin") as bar:
         files = [sender.send(root / name, name, bar.update) for name in found]
-    before = pins.read(root)
-    replaced = {path for name in names for path in pins.below(before, name)}
-    kept = [file for path, file in before.items() if path not in replaced]
     for name in names:
         _ignore(root, name)
     replace(root / PINS, pins.text([*kept, *files]).encode())
@@ -100,11 +100,11 @@ def _plain(root: Path, name: str) -> Iterator[str]:
         raise BadConfiguration(f"{name} to be a plain file", found, "correct the path")
 
 
-def _refuse_odd(root: Path, names: Sequence[str]) -> None:
+def _refuse_odd(root: Path, names: Sequence[str], kept: Sequence[str]) -> None:
     if not names:
         raise BadConfiguration("a file to pin", "an empty folder", "put files there")
     try:
-        check_paths([safe_path(name) for name in sorted(names)])
+        check_paths(sorted([*map(safe_path, names), *kept]))
     except ValueError as error:
         raise BadConfiguration(
             "files that can be pinned together", str(error), "rename or leave out one"
@@ -186,6 +186,12 @@ def _is_whole(path: Path, file: File) -> bool:
 
 def _is_in_place(root: Path, file: File) -> bool:
     path = root / file.path
+    if path.parent.resolve() != root.resolve() / PurePosixPath(file.path).parent:
+        raise BadConfiguration(
+            f"{file.path} to be in {root}",
+            "a way through a link",
+            f"remove the link, or correct {PINS}",
+        )
     if not os.path.lexists(path):
         return False
     if _is_whole(path, file):

@@ -35,6 +35,7 @@ from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
 from interlock.registry.ledger import LEFT, enter
 from interlock.registry.records import Registry
+from interlock.registry.store import read_required
 from interlock.registry.results import keep
 from interlock.source import LOCK, actor, inspect, refuse_dirty
 
@@ -101,7 +102,7 @@ def _refuse_incompatible(registry: Registry, manifest: Manifest) -> None:
     """Refuse a schema that callers of the version in production could not use."""
     rival = head(registry, manifest.name, PRODUCTION)
     if rival:
-        there = registry.version(manifest.name, rival[0].commit)
+        there = registry.released(manifest.name, rival[0].commit)
         refuse_incompatible(there, manifest)
 
 
@@ -186,7 +187,9 @@ def _draft(
         name=manifest.name,
         commit=manifest.commit,
         address=manifest.address,
-        evidence={where: digest(registry.store.read(where)) for where in keys},
+        evidence={
+            where: digest(read_required(registry.store, where)) for where in keys
+        },
         policy=registry.trust.sha256,
         actor=actor(),
         reason=why,
@@ -244,7 +247,7 @@ def rollback(
     target = _target([r for r in releases if r.sequence <= last[0].sequence], to)
     if target == last[0]:
         return target
-    manifest = registry.version(name, target.commit)
+    manifest = registry.released(name, target.commit)
     if manifest.address != target.address:
         raise VerificationFailed(
             f"{target.version} as it was released", "other bytes", "do not use it"

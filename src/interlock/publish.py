@@ -104,7 +104,7 @@ def is_published(registry: Registry, manifest: Manifest) -> bool:
 def released(registry: Registry, manifest: Manifest, channel: str) -> tuple[File, ...]:
     """The files of the version that is live: they are there, and were let in."""
     last = head(registry, manifest.name, channel)
-    return registry.version(manifest.name, last[0].commit).files if last else ()
+    return registry.released(manifest.name, last[0].commit).files if last else ()
 
 
 def let_in(registry: Registry, files: Collection[File], root: Path, path: str) -> None:

@@ -69,13 +69,13 @@ def pull(
     is older than one that this machine has seen; Conflict when `target` holds something
     that interlock did not put there. `target` is then as it was.
     """
-    version = resolve(registry, reference)
-    if version.release:
-        _refuse_older(registry.store.url, version.release)
-    compare_packages(version.evidence, packages)
     target = target.absolute()
-    place = target.with_name(f".{target.name}-{version.identity}")
     with alone(target.with_name(f".{target.name}.lock")):  # readers are not held off
+        version = resolve(registry, reference)
+        if version.release:
+            _refuse_older(registry.store.url, version.release)
+        compare_packages(version.evidence, packages)
+        place = target.with_name(f".{target.name}-{version.identity}")
         _refuse_foreign(target)
         _remove_leftovers(target, place)
         if not _is_intact(place, version):

@@ -152,7 +152,7 @@ def _compare_with_production(url: str, manifest: Manifest) -> str:
     found = head(registry, manifest.name, "production")
     if found is None:
         return "not compared: nothing was released to production yet"
-    there = registry.version(manifest.name, found[0].commit)
+    there = registry.released(manifest.name, found[0].commit)
     refuse_incompatible(there, manifest)
     return there.version
 

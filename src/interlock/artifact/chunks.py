@@ -77,6 +77,8 @@ def write(file: File, folder: Path, pieces: Iterable[bytes], first: int = 0) -> 
     """
     path = folder / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
+    if first:
+        path.chmod(0o644)  # it may have been complete before it was hurt
     with path.open("r+b" if first else "x+b") as out:
         whole, size = hashlib.sha256(), 0
         for _ in range(first):

@@ -203,7 +203,8 @@ def safe_path(path: str) -> str:
     'flights/model.py'
     """
     parts = path.split("/")
-    if parts[0].casefold() == RESERVED or any(map(_is_odd, parts)):
+    git = {".git", "git~1"} & {part.casefold() for part in parts}
+    if git or parts[0].casefold() == RESERVED or any(map(_is_odd, parts)):
         raise ValueError(f"path {path!r}")
     return path
 

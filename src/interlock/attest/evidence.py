@@ -19,6 +19,7 @@ SESSION = "urn:interlock:session"
 FINISHED = "urn:interlock:finished"
 FRESH = "urn:interlock:virtualenv:fresh"
 PRODUCTION = "urn:interlock:production"
+MODEL = "urn:interlock:model"  # what was judged: Git may ignore a file of it
 EVALUATION = "nightly-eval"  # the session whose results are kept, to be derived again
 COMPARED = {EVALUATION}  # the sessions that compare with production
 _CLOCK = timedelta(minutes=5)  # how far two honest clocks may differ
@@ -39,6 +40,7 @@ class Evidence:
     files: Mapping[str, str]  # what the session left -> sha256
     statement: Statement
     production: str | None = None  # the address compared with; "" for none yet
+    model: str | None = None  # what was judged, as Manifest.model has it
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Finding:
     """A reason not to accept a session's evidence."""
 
     session: str
-    code: str  # missing, failed, tree, lock, weights, stale, future, reused, production
+    code: str  # missing, failed, tree, lock, weights, model, stale, future, reused, ...
     expected: str
     found: str
 
@@ -79,6 +81,7 @@ def from_statement(statement: Statement) -> Evidence:
             files=_files(entries),
             statement=statement,
             production=predicate.get(PRODUCTION),
+            model=predicate.get(MODEL),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VerificationFailed(
@@ -162,6 +165,10 @@ def _judge(session: str, each: Evidence | None, demand: Demand) -> list[Finding]
     if session in COMPARED and each.production != demand.production:
         rivals = (_rival(demand.production), _rival(each.production))
         found.append(Finding(session, "production", *rivals))
+    if session in COMPARED and each.model != demand.manifest.model:
+        got = f"judged {(each.model or 'nobody knows what')[:12]}"
+        want = f"judged {demand.manifest.model[:12]}, the model that is released"
+        found.append(Finding(session, "model", want, got))
     return found
 
 

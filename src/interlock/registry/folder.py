@@ -61,8 +61,14 @@ class Folder:
         start = self.root / prefix.rpartition("/")[0]
         found = (
             str(Path(folder, name).relative_to(self.root))
-            for folder, _, names in os.walk(start)
+            for folder, _, names in os.walk(start, onerror=_raise)
             for name in names
             if not name.startswith(_PRIVATE)
         )
         return iter(sorted(key for key in found if key.startswith(prefix)))
+
+
+def _raise(error: OSError) -> None:
+    """What cannot be listed is not empty: a reader must not take it for that."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error

@@ -29,6 +29,7 @@ from securesystemslib.signer import Signer
 
 from interlock.artifact.chunks import digest
 from interlock.artifact.manifest import (
+    NAME,
     SHA256,
     File,
     files_from_json,
@@ -38,7 +39,7 @@ from interlock.artifact.manifest import (
 from interlock.attest.envelope import seal
 from interlock.attest.statement import ROWS, SHARES, USE, Statement, moment
 from interlock.canonical import canonical, parse
-from interlock.errors import VerificationFailed
+from interlock.errors import CheckBroken, VerificationFailed
 from interlock.parallel import in_order
 from interlock.registry import rows as sets
 from interlock.registry.records import Registry
@@ -95,6 +96,9 @@ def use_from_json(value: Any) -> Use:
     """The use that a JSON value describes. Raises ValueError for what is none."""
     try:
         use = Use(**value)
+        match(NAME, use.name)
+        if not 0 < float(use.false_alarm) < 1:  # before it is made a fraction of
+            raise ValueError(f"false_alarm {use.false_alarm!r}")
         for each in (use.rows, use.candidate, use.judged_by, use.data):
             match(SHA256, each)
         match(SHA256, use.production or use.candidate)
@@ -257,7 +261,16 @@ def enter(registry: Registry, folder: Path, key: Signer) -> Use | None:
         return None
     if not index(registry, use.name).get(use.rows, Entry()).uses:
         _add_rows(registry, use, folder / LEFT[1], key)
-    registry.store.create(use.record, seal(use.statement(), key))
+    if not registry.store.create(use.record, seal(use.statement(), key)):
+        there = open_use(
+            registry, use.record, read_required(registry.store, use.record)
+        )
+        if there.state != use.state:
+            raise CheckBroken(
+                f"{there.state}, as the same use was judged on {there.judged[:10]}",
+                use.state,
+                "the first verdict stands: find out what draws lots in the evaluation",
+            )
     return use
 
 

@@ -58,6 +58,11 @@ class Registry:
         key = version_key(name, commit)
         return self.open_version(key, self.store.read(key))
 
+    def released(self, name: str, commit: str) -> Manifest:
+        """The manifest of a version that a release names: it must be there."""
+        key = version_key(name, commit)
+        return self.open_version(key, read_required(self.store, key))
+
     def open_version(self, key: str, record: bytes) -> Manifest:
         """The manifest in a record, verified to be the one that its key names."""
         statement = self.trust.open(record, "version", MANIFEST, "the version record")
