@@ -100,7 +100,8 @@ def _rollback(project: Project) -> list[str]:
 
 def _copy(project: Project) -> list[str]:
     project.publish()
-    return ["copy", str(project.registry), "mirror"]
+    source = os.environ.get("INTERLOCK_REGISTRY") or str(project.registry)
+    return ["copy", source, "mirror"]
 
 
 def _export(project: Project) -> list[str]:

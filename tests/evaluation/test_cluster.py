@@ -29,7 +29,10 @@ SQUARE = "return batch['x'] ** 2"
 def address() -> Iterator[str]:
     """Of a cluster of two processes on loopback."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        n_workers=2,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         yield cluster.scheduler_address
 
