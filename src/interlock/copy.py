@@ -25,7 +25,7 @@ from interlock.attest.trust import follow
 from interlock.errors import BadConfiguration, Conflict
 from interlock.parallel import in_order
 from interlock.progress import in_bytes
-from interlock.registry.access import open_registry, seen_roots
+from interlock.registry.access import open_registry, roots, seen_roots
 from interlock.registry.channels import Release, live, log, open_release, release_key
 from interlock.registry.ledger import open_rows, open_share, open_use
 from interlock.registry.records import (
@@ -76,11 +76,12 @@ def copy(source: str, destination: str, references: Sequence[str] = ()) -> Copie
     in the destination by then stays.
     """
     here, store = open_registry(source), open_store(destination)
-    roots = _agreed_roots(here.store, store)
-    both = _Both(Registry(here.store, follow(roots)), Registry(store, follow(roots)))
+    agreed = _agreed_roots(here.store, store)
+    trust = follow(agreed)
+    both = _Both(Registry(here.store, trust), Registry(store, trust))
     plan = _plan(both, references)
     there = {*store.keys("root/")}
-    for number, record in enumerate(roots, start=1):
+    for number, record in enumerate(agreed, start=1):
         if (key := root_key(number)) not in there:
             _create(both, key, record)
     open_registry(destination)  # from now on this machine knows it
@@ -102,8 +103,8 @@ class _Both:
 
 def _agreed_roots(source: Store, destination: Store) -> list[bytes]:
     """The trust roots of both: the one chain goes on where the other ends."""
-    ours = _roots(source)
-    theirs = _roots(destination)
+    ours = roots(source)
+    theirs = roots(destination)
     if theirs:
         open_registry(destination.url)
     theirs = theirs or seen_roots(destination.url)
@@ -115,10 +116,6 @@ def _agreed_roots(source: Store, destination: Store) -> list[bytes]:
                 "these are two registries: copy to an empty place",
             )
     return max(ours, theirs, key=len)
-
-
-def _roots(store: Store) -> list[bytes]:
-    return [store.read(key) for key in store.keys("root/")]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,7 @@ from interlock.parallel import in_order
 from interlock.progress import in_bytes
 from interlock.registry.records import Registry
 from interlock.registry.resolve import Version, resolve
-
-Done = Callable[[int], object]  # is told the bytes of each chunk that is finished
+from interlock.registry.transfer import Done
 
 
 @dataclass(frozen=True)

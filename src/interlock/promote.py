@@ -79,8 +79,11 @@ def promote(
     if last and last[0].address == manifest.address:
         return Moved(last[0], new=False)
     counted = _counted([*local, *keyed.values()], manifest)
-    accepted = require(counted, demand(registry, sessions, manifest))
-    _refuse_incompatible(registry, manifest)
+    rival = last if channel == PRODUCTION else in_production(registry, manifest)
+    accepted = require(counted, demand(sessions, manifest, rival))
+    if rival:
+        there = registry.released(manifest.name, rival[0].commit)
+        refuse_incompatible(there, manifest)
     if not reason:
         _refuse_past(registry, manifest, channel)
     keys = [where for where, each in keyed.items() if each in accepted]
@@ -89,21 +92,20 @@ def promote(
     return Moved(append(registry, draft, last, key), new=True)
 
 
+Live = tuple[Release, bytes] | None  # a channel's head, and its record
+
+
+def in_production(registry: Registry, manifest: Manifest) -> Live:
+    """What a version is compared with: the live release of production."""
+    return head(registry, manifest.name, PRODUCTION)
+
+
 def demand(
-    registry: Registry, sessions: Mapping[str, timedelta], manifest: Manifest
+    sessions: Mapping[str, timedelta], manifest: Manifest, rival: Live
 ) -> Demand:
-    """What is demanded of evidence here and now."""
-    rival = head(registry, manifest.name, PRODUCTION)
+    """What is demanded of evidence here and now, beside what is in production."""
     address = rival[0].address if rival else ""
     return Demand(sessions, manifest, datetime.now(UTC), address)
-
-
-def _refuse_incompatible(registry: Registry, manifest: Manifest) -> None:
-    """Refuse a schema that callers of the version in production could not use."""
-    rival = head(registry, manifest.name, PRODUCTION)
-    if rival:
-        there = registry.released(manifest.name, rival[0].commit)
-        refuse_incompatible(there, manifest)
 
 
 def _counted(evidence: Sequence[Evidence], manifest: Manifest) -> dict[str, Evidence]:

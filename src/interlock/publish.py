@@ -35,7 +35,14 @@ from interlock.errors import BadConfiguration
 from interlock.home import registry_url
 from interlock.pins import find
 from interlock.progress import in_bytes
-from interlock.promote import Moved, demand, enter_uses, keep_results, promote
+from interlock.promote import (
+    Moved,
+    demand,
+    enter_uses,
+    in_production,
+    keep_results,
+    promote,
+)
 from interlock.registry.access import open_or_make, signer
 from interlock.registry.channels import head
 from interlock.registry.records import Registry
@@ -79,7 +86,8 @@ def _publish(source: Source, files: Path, channel: str, reason: str) -> Publishe
     sent = 0
     if not is_published(registry, manifest):
         sessions = registry.trust.demands(channel)
-        require(newest(evidence), demand(registry, sessions, manifest))
+        rival = in_production(registry, manifest)
+        require(newest(evidence), demand(sessions, manifest, rival))
         check_address(source.root / FOLDER, own, manifest)
         base = files / config.path
         tracked = [each for each in manifest.files if (base / each.path).exists()]

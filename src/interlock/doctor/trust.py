@@ -6,7 +6,7 @@ from interlock.artifact.chunks import digest
 from interlock.attest.trust import follow
 from interlock.doctor.facts import Seen, Trust, Unseen
 from interlock.errors import BadConfiguration, Refusal
-from interlock.registry.access import NoKey, pinned, signer
+from interlock.registry.access import NoKey, pinned, roots, signer
 from interlock.registry.records import Registry
 from interlock.registry.store import Store
 
@@ -15,7 +15,7 @@ def look(store: Store) -> Trust:
     """The chain of roots, the pin, and whether the key here may sign."""
     pin: Seen[tuple[str, str]] = Unseen("no trust root was seen")
     try:
-        records = [store.read(key) for key in store.keys("root/")]
+        records = roots(store)
         if records:
             pin = pinned(store.url), digest(records[0])
         registry = Registry(store, follow(records))

@@ -21,7 +21,7 @@ from interlock.durable import make_folders, sync_folder
 from interlock.errors import BadConfiguration, VerificationFailed
 from interlock.home import home, note, replace
 from interlock.registry.records import Registry, root_key
-from interlock.registry.store import open_store, read_required
+from interlock.registry.store import Store, open_store, read_required
 
 
 class NoRegistry(BadConfiguration):
@@ -39,7 +39,7 @@ def open_registry(url: str) -> Registry:
     root is not the one that this machine has seen before.
     """
     store = open_store(url)
-    records = [read_required(store, key) for key in store.keys("root/")]
+    records = roots(store)
     if not records:
         raise NoRegistry(
             "a registry with a trust root",
@@ -49,6 +49,11 @@ def open_registry(url: str) -> Registry:
     trust = follow(records)
     _pin(store.url, records)
     return Registry(store, trust)
+
+
+def roots(store: Store) -> list[bytes]:
+    """The records of the trust roots in a store, in order; none of an empty place."""
+    return [read_required(store, key) for key in store.keys("root/")]
 
 
 def known_trust(url: str) -> TrustRoot:
