@@ -63,6 +63,10 @@ def test_the_cluster_gives_the_same_bytes(
     versions = [toy(SQUARE, "toy@2"), toy()]
     expected = digest(tmp_path, versions, chosen)
     assert digest(tmp_path, versions, on(address, chosen)) == expected
+    _nothing_is_left(address)
+
+
+def _nothing_is_left(address: str) -> None:
     with distributed.Client(address) as client:
         assert client.run(_left) == dict.fromkeys(client.nthreads(), [])
 
@@ -133,3 +137,4 @@ def test_workers_of_other_packages_are_refused(
     )
     with pytest.raises(BadConfiguration, match="(?s)to have the packages.*numpy"):
         digest(tmp_path, [toy()], on(address, chosen))
+    _nothing_is_left(address)

@@ -48,8 +48,9 @@ def mapped(
     with ExitStack() as stack:
         client = stack.enter_context(_connected(settings.scheduler))
         ours = f"interlock-{uuid4()}"
-        client.register_plugin(_Shipped(versions, settings.patience), name=ours)
+        # Before it is there, for a worker that refuses it has it all the same.
         stack.callback(client.unregister_worker_plugin, ours)
+        client.register_plugin(_Shipped(versions, settings.patience), name=ours)
         ask = partial(client.submit, _asked, ours, work, pure=False)
         try:
             yield from in_order(ask, batches, AHEAD * _threads(client))
@@ -96,18 +97,21 @@ class _Shipped(WorkerPlugin):  # type: ignore[misc]
 
     def setup(self, worker: Worker) -> None:
         """On a worker: unpack the files; processes start when they are needed."""
+        self._held = ExitStack()
         _demand_same(self._packages, worker.address)
-        self._scratch = tempfile.TemporaryDirectory(prefix="interlock-")
+        scratch = self._held.enter_context(
+            tempfile.TemporaryDirectory(prefix="interlock-")
+        )
         there = [
-            _unpacked(version, files, Path(self._scratch.name, str(place)))
+            _unpacked(version, files, Path(scratch, str(place)))
             for place, (version, files) in enumerate(self._versions)
         ]
         self.models = Models(there, self._patience, worker.state.nthreads)
+        self._held.callback(self.models.close)
 
     def teardown(self, worker: Worker) -> None:
         """On a worker: leave nothing behind."""
-        self.models.close()
-        self._scratch.cleanup()
+        self._held.close()
 
 
 def _read(folder: Path) -> dict[str, bytes]:
