@@ -278,6 +278,13 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         yield endpoint
 
 
+@pytest.fixture(scope="session")
+def given() -> Iterator[Endpoint]:
+    """The server of INTERLOCK_TEST_SERVER; see tests/servers.py."""
+    with SERVERS["given"](Path()) as endpoint:
+        yield endpoint
+
+
 def use(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, server: str
 ) -> str:

@@ -4,6 +4,8 @@
 
 * SeaweedFS keeps its objects on the disk and is quick.
 * ministack keeps them in memory, and judges users by their IAM policies.
+* One more that runs on loopback already is used as well, where it is given:
+  INTERLOCK_TEST_SERVER=http://ACCESS_KEY:SECRET_KEY@127.0.0.1:PORT
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
+GIVEN = urlsplit(os.environ.get("INTERLOCK_TEST_SERVER", ""))
 START = 60  # seconds that a server may take on a busy machine; it usually takes four
 _PROGRAMS = Path(sys.executable).parent
 
@@ -110,13 +114,21 @@ def ministack(folder: Path) -> Iterator[Endpoint]:
         yield endpoint
 
 
+def given(_: Path) -> AbstractContextManager[Endpoint]:
+    """The server that runs already."""
+    url = f"{GIVEN.scheme}://{GIVEN.hostname}:{GIVEN.port}"
+    return nullcontext(Endpoint(url, str(GIVEN.username), str(GIVEN.password)))
+
+
+# None where `nox -s servers` did not install them: `nox -s unit` does without.
 SERVERS: Mapping[str, Server] = {
     name: server
-    for name, server, program in (
-        ("seaweedfs", seaweedfs, "weed"),
-        ("ministack", ministack, "ministack"),
+    for name, server, wanted in (
+        ("seaweedfs", seaweedfs, True),
+        ("ministack", ministack, True),
+        ("given", given, GIVEN.hostname in ("127.0.0.1", "localhost")),
     )
-    if (_PROGRAMS / program).exists()
+    if wanted and (_PROGRAMS / "weed").exists()
 }
 
 

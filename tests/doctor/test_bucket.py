@@ -41,7 +41,7 @@ APPLIED = {
 }
 
 
-@pytest.fixture(params=sorted(SERVERS))
+@pytest.fixture(params=sorted({*SERVERS} & {*NEW}))
 def endpoint(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Endpoint:
