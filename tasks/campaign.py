@@ -40,7 +40,8 @@ def statistics(session: nox.Session) -> None:
     """Hold the intervals to their guarantees, and to other packages; slow."""
     install(session, "--editable", ".")
     everything = SAME_EVERYWHERE | {"INTERLOCK_STATISTICS": "1"}
-    session.run("pytest", "-v", "tests/evaluation/test_coverage.py", env=everything)
+    coverage = ("--numprocesses=auto", "tests/evaluation/test_coverage.py")
+    session.run("pytest", "--verbose", *coverage, env=everything)
     session.run("python", "benchmarks/gate.py", "--quick", env=everything)
     session.run("python", "-m", "benchmarks.nights", "--quick", env=everything)
 
