@@ -69,13 +69,13 @@ class Statement:
             return cls(name, digest, predicate_type, value["predicate"])
 
 
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, to the second, as in-toto asks.
+def timestamp(moment: datetime, precision: str = "seconds") -> str:
+    """RFC 3339 in UTC, to the second, as in-toto asks, or to the "microseconds".
 
     >>> timestamp(datetime(2026, 11, 23, 18, 0, tzinfo=UTC))
     '2026-11-23T18:00:00Z'
     """
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat(timespec=precision)[:-6] + "Z"
 
 
 def moment(text: str) -> datetime:
