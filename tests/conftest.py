@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -147,15 +147,19 @@ class Project:
     def check(self, *sessions: str) -> None:
         """Leave the evidence of sessions that pass, as they themselves leave it.
 
-        Smoke leaves the address of the artifact; that it runs is for its own tests.
+        Smoke leaves the address of the artifact; that it runs is for its own tests. The
+        tree is looked at once for all of them, and not before and after each.
         """
-        for name in sessions or CHECKS:
-            with evidence.recorded(_session(name)) as record:
-                if name == "nightly-eval":
-                    record.notes |= self.judged()
-                if name == "smoke":
-                    tried = canonical({"address": self.address()})
-                    (record.folder / "smoke.json").write_bytes(tried)
+        tree = evidence.tree_here()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(evidence, "tree_here", lambda: tree)
+            for name in sessions or CHECKS:
+                with evidence.recorded(_session(name)) as record:
+                    if name == "nightly-eval":
+                        record.notes |= self.judged()
+                    if name == "smoke":
+                        tried = canonical({"address": self.address()})
+                        (record.folder / "smoke.json").write_bytes(tried)
 
     def night(self) -> Answer:
         """Evaluate, leave the evidence, attach it, and promote what passed."""
@@ -295,68 +299,54 @@ def use(
     return f"{endpoint.make_bucket()}/team/models"
 
 
-@pytest.fixture
-def project(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    _begun: Path,
-) -> Project:
-    """The toy project, committed, as the current folder."""
-    return _enter(_begun, tmp_path, monkeypatch, capsys)
+Enter = Callable[[Path], Project]
 
 
 @pytest.fixture
-def published(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    _published: Path,
-) -> Project:
-    """The toy project, published to staging once, as the current folder."""
-    return _enter(_published, tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
-def judged(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    _judged: Path,
-) -> Project:
-    """The toy project, published, evaluated and in production."""
-    return _enter(_judged, tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
-def grown(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    _grown: Path,
-) -> Project:
-    """The toy project: two versions in staging, the second in production as well."""
-    return _enter(_grown, tmp_path, monkeypatch, capsys)
-
-
 def _enter(
-    made: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str] | None,
-) -> Project:
-    """A copy of what was made once for all tests: each may do to it what it wants."""
-    shutil.copytree(made, tmp_path, symlinks=True, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path / "project")
-    return Project(tmp_path / "project", capsys)
+    capsys: pytest.CaptureFixture[str],
+) -> Enter:
+    """Copies what was made once for all tests: each may do to it what it wants."""
+
+    def enter(made: Path) -> Project:
+        shutil.copytree(made, tmp_path, symlinks=True, dirs_exist_ok=True)
+        monkeypatch.chdir(tmp_path / "project")
+        return Project(tmp_path / "project", capsys)
+
+    return enter
+
+
+@pytest.fixture
+def project(_enter: Enter, _begun: Path) -> Project:
+    """The toy project, committed, as the current folder."""
+    return _enter(_begun)
+
+
+@pytest.fixture
+def published(_enter: Enter, _published: Path) -> Project:
+    """The toy project, published to staging once, as the current folder."""
+    return _enter(_published)
+
+
+@pytest.fixture
+def judged(_enter: Enter, _judged: Path) -> Project:
+    """The toy project, published, evaluated and in production."""
+    return _enter(_judged)
+
+
+@pytest.fixture
+def grown(_enter: Enter, _grown: Path) -> Project:
+    """The toy project: two versions in staging, the second in production as well."""
+    return _enter(_grown)
 
 
 @pytest.fixture(scope="session")
 def _begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("begun")
-    with _elsewhere(folder) as toy:
+    with _made(tmp_path_factory) as toy:
         begin(toy)
-    return folder
+    return toy.root.parent
 
 
 def begin(toy: Project) -> None:
@@ -374,37 +364,36 @@ def begin(toy: Project) -> None:
 
 @pytest.fixture(scope="session")
 def _published(tmp_path_factory: pytest.TempPathFactory, _begun: Path) -> Path:
-    folder = tmp_path_factory.mktemp("published")
-    shutil.copytree(_begun, folder, dirs_exist_ok=True)
-    with _elsewhere(folder) as toy:
+    with _made(tmp_path_factory, _begun) as toy:
         toy.publish()
-    return folder
+    return toy.root.parent
 
 
 @pytest.fixture(scope="session")
 def _judged(tmp_path_factory: pytest.TempPathFactory, _published: Path) -> Path:
-    folder = tmp_path_factory.mktemp("judged")
-    shutil.copytree(_published, folder, dirs_exist_ok=True)
-    with _elsewhere(folder) as toy:
+    with _made(tmp_path_factory, _published) as toy:
         assert toy.night().code == 0
-    return folder
+    return toy.root.parent
 
 
 @pytest.fixture(scope="session")
 def _grown(tmp_path_factory: pytest.TempPathFactory, _published: Path) -> Path:
-    folder = tmp_path_factory.mktemp("grown")
-    shutil.copytree(_published, folder, dirs_exist_ok=True)
-    with _elsewhere(folder) as toy:
+    with _made(tmp_path_factory, _published) as toy:
         toy.learn(3.0)
         toy.publish()
         toy.check("nightly-eval")
         assert toy.run("promote").code == 0
-    return folder
+    return toy.root.parent
 
 
 @contextmanager
-def _elsewhere(folder: Path) -> Iterator[Project]:
-    """A project in a folder and a home of its own, for as long as it is made."""
+def _made(
+    temporary: pytest.TempPathFactory, of: Path | None = None
+) -> Iterator[Project]:
+    """A project in a folder and a home of its own, to be made of another."""
+    folder = temporary.mktemp("made")
+    if of:
+        shutil.copytree(of, folder, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         _isolate(patch, folder)
         (folder / "project").mkdir(exist_ok=True)

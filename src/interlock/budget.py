@@ -23,7 +23,8 @@ from securesystemslib.signer import Signer
 
 from interlock.artifact.chunks import digest
 from interlock.artifact.manifest import Manifest
-from interlock.canonical import canonical
+from interlock.attest.statement import timestamp
+from interlock.canonical import canonical, in_decimals
 from interlock.config import Evaluation, Watch
 from interlock.errors import BadConfiguration, CheckBroken, Unknown
 from interlock.evaluation import data, files, fingerprints, watch
@@ -80,7 +81,7 @@ class Judged:
     def by(self) -> str:
         """The SHA-256 of the settings that verdicts rest on."""
         told = {k: v for k, v in asdict(self.settings).items() if k not in APART}
-        return digest(canonical(_plain(told)))
+        return digest(canonical(in_decimals(told)))
 
     def use(self, known: Known) -> Use:
         """The use of a set of rows, before there is a verdict."""
@@ -183,7 +184,7 @@ class Keeper:
             self._judged.use(self._known),
             version=metrics["candidate"],
             state=str(metrics["state"]),
-            judged=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            judged=timestamp(datetime.now(UTC), "microseconds"),
             night=self._night(predictions),
         )
 
@@ -212,7 +213,7 @@ class Keeper:
             fresh = _fresh(predictions, self._order, [*sets.values()], settings)
             count, value = watch.observed(fresh, settings, settings.watch.metric)
         found = {"rows": count, "value": value, "without": sorted(used)}
-        return _plain(asdict(settings.watch) | found) if count else None
+        return in_decimals(asdict(settings.watch) | found) if count else None
 
 
 def _fresh(
@@ -225,17 +226,6 @@ def _fresh(
         own = digests[first : first + batch.num_rows]
         yield batch.filter(pa.array(~rows.known(own, used)))
         first += batch.num_rows
-
-
-def _plain(value: Any) -> Any:
-    """`value` for canonical JSON: a float as the decimals that give it again."""
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    return value
 
 
 def _key(registry: Registry) -> Signer | None:

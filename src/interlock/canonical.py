@@ -7,6 +7,7 @@ travels as a decimal string, so that no two writers can differ in its last digit
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -34,6 +35,21 @@ def _refuse_floats(value: Any) -> None:
     elif isinstance(value, (list, tuple)):
         for each in value:
             _refuse_floats(each)
+
+
+def in_decimals(value: Any) -> Any:
+    """`value` for canonical JSON: each float as the decimals that give it again.
+
+    >>> in_decimals({"tolerance": (0.1, None)})
+    {'tolerance': ['0.1', None]}
+    """
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return [in_decimals(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: in_decimals(each) for key, each in value.items()}
+    return value
 
 
 def parse(data: bytes) -> Any:

@@ -119,10 +119,8 @@ def _evaluation_installed() -> Iterator[None]:
 def _pin(options: argparse.Namespace) -> Reply:
     from interlock.pins import pin
     from interlock.registry.access import open_or_make
-    from interlock.source import inspect
 
-    root = inspect(Path.cwd()).root
-    url = registry_url(options.registry, configuration.configured_registry(root))
+    root, url = _checkout(options)
     done = pin(open_or_make(url), root, options.path)
     size = sum(file.size for file in done.files)
     values = {"files": [file.path for file in done.files], "sent": done.sent}
@@ -134,10 +132,8 @@ def _pin(options: argparse.Namespace) -> Reply:
 
 def _fetch(options: argparse.Namespace) -> Reply:
     from interlock.pins import pinned_in, place
-    from interlock.source import inspect
 
-    root = inspect(Path.cwd()).root
-    url = registry_url(options.registry, configuration.configured_registry(root))
+    root, url = _checkout(options)
     files = pinned_in(root, options.path or [root])
     count = place(root, files, url)
     values = {"files": [file.path for file in files], "fetched": count}
@@ -381,9 +377,17 @@ def _registry(options: argparse.Namespace) -> Registry:
     return open_registry(_url(options))
 
 
-def _url(options: argparse.Namespace) -> str:
-    """Where the registry is; a project here may name it."""
-    return registry_url(options.registry, configuration.configured_registry(Path.cwd()))
+def _checkout(options: argparse.Namespace) -> tuple[Path, str]:
+    """The root of the checkout here, and where its registry is."""
+    from interlock.source import inspect
+
+    root = inspect(Path.cwd()).root
+    return root, _url(options, root)
+
+
+def _url(options: argparse.Namespace, project: Path = Path()) -> str:
+    """Where the registry is; `project` may name it."""
+    return registry_url(options.registry, configuration.configured_registry(project))
 
 
 def _parser() -> argparse.ArgumentParser:

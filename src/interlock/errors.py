@@ -8,6 +8,7 @@ is not a `Refusal` is a bug in interlock itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -86,3 +87,29 @@ class Alarm(Refusal):
     """The model in production has fallen below its floor."""
 
     exit_code = 9
+
+
+@dataclass(frozen=True)
+class expecting:
+    """A block that reads what others wrote: a value of another form is a refusal.
+
+    >>> with expecting("a pair", "write it anew"):
+    ...     first, second = [1, 2, 3]
+    Traceback (most recent call last):
+    interlock.errors.VerificationFailed: expected: a pair
+    found:    ValueError: too many values to unpack (expected 2)
+    to do:    write it anew
+    """
+
+    expected: str
+    todo: str
+    refusal: type[Refusal] = VerificationFailed
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Raise the refusal for what a value of another form makes Python raise."""
+        if isinstance(error, (LookupError, TypeError, ValueError, AttributeError)):
+            found = f"{type(error).__name__}: {error}"
+            raise self.refusal(self.expected, found, self.todo) from None

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from interlock.errors import BadConfiguration, CheckBroken
+from interlock.errors import BadConfiguration, CheckBroken, expecting
 
 Array = npt.NDArray[Any]
 Batch = Mapping[str, Array]
@@ -315,15 +315,13 @@ def golden_examples(path: Path) -> tuple[dict[str, list[Any]], list[Any]]:
 
     Raises BadConfiguration for a file of another form.
     """
-    try:
+    with expecting(
+        'golden examples as {"examples": [{"input": {...}, "output": 0.5}, ...]}',
+        f"correct {path.name}",
+        BadConfiguration,
+    ):
         examples = json.loads(path.read_text("utf-8"))["examples"]
         names = examples[0]["input"]
         columns = {name: [e["input"][name] for e in examples] for name in names}
         outputs = [e["output"] for e in examples]
         return columns, np.asarray(outputs, np.float64).tolist()
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise BadConfiguration(
-            'golden examples as {"examples": [{"input": {...}, "output": 0.5}, ...]}',
-            f"{type(error).__name__}: {error}",
-            f"correct {path.name}",
-        ) from None

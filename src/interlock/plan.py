@@ -14,7 +14,7 @@ from typing import Any
 
 from interlock import config as configuration
 from interlock.config import Evaluation, Gate
-from interlock.errors import BadConfiguration
+from interlock.errors import BadConfiguration, expecting
 from interlock.evaluation import gates, planning
 from interlock.evaluation.gates import Condition
 from interlock.evaluation.planning import POWERS, Promise, Setting
@@ -123,14 +123,12 @@ def _measured(folder: Path, given: Given) -> Measured:
                 "give the path of one",
             )
         return Measured()
-    try:
+    with expecting(
+        f"{path} to be what interlock eval wrote",
+        "run interlock eval again",
+        BadConfiguration,
+    ):
         return _read(json.loads(path.read_text("utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadConfiguration(
-            f"{path} to be what interlock eval wrote",
-            f"{type(error).__name__}: {error}",
-            "run interlock eval again",
-        ) from None
 
 
 def _read(record: Any) -> Measured:

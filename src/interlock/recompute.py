@@ -17,7 +17,7 @@ from typing import Any
 from interlock import config as configuration
 from interlock.artifact.manifest import File, Manifest
 from interlock.attest.evidence import EVALUATION, Evidence, newest
-from interlock.errors import EvidenceRefused, VerificationFailed
+from interlock.errors import EvidenceRefused, VerificationFailed, expecting
 from interlock.evaluation import gates
 from interlock.evaluation.gates import State
 from interlock.evaluation.latency import ASKED, Ratios
@@ -53,16 +53,13 @@ def recompute(registry: Registry, version: Version) -> Again:
             for name in (PREDICTIONS, METRICS)
         ]
         fetch(registry, files, folder)
-        try:
+        with expecting(
+            f"{METRICS} and {PREDICTIONS} as interlock eval writes them",
+            "do not use this version: what it was judged by cannot be read",
+        ):
             metrics = json.loads((folder / METRICS).read_text("utf-8"))
             derived, again = _derived(folder / PREDICTIONS, metrics)
             said = _said(metrics, evidence)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise VerificationFailed(
-                f"{METRICS} and {PREDICTIONS} as interlock eval writes them",
-                f"{type(error).__name__}: {error}",
-                "do not use this version: what it was judged by cannot be read",
-            ) from None
     _compare(said, derived)
     return again
 

@@ -21,7 +21,7 @@ import numpy as np
 from interlock import config as configuration
 from interlock.artifact.manifest import Manifest, refuse_incompatible
 from interlock.artifact.pack import copy_out, pack
-from interlock.canonical import canonical
+from interlock.canonical import canonical, in_decimals
 from interlock.child import Child, Ended
 from interlock.errors import BadConfiguration, CheckBroken, Rejected
 from interlock.home import registry_url
@@ -159,7 +159,4 @@ def _compare_with_production(url: str, manifest: Manifest) -> str:
 
 def report(found: Smoked) -> bytes:
     """What smoke leaves as evidence, canonical: numbers as decimal strings."""
-    values = {
-        k: repr(v) if isinstance(v, float) else v for k, v in asdict(found).items()
-    }
-    return canonical(values) + b"\n"
+    return canonical(in_decimals(asdict(found))) + b"\n"

@@ -61,20 +61,17 @@ def _pull(project: Project) -> list[str]:
     return ["pull", "toy@staging", "model"]
 
 
-def _pull_next(project: Project) -> list[str]:
+def _pull_next(project: Project, *more: float) -> list[str]:
     command = _pull(project)
-    assert project.run(*command).code == 0
-    _learn(project, 3.0)
-    project.publish()
+    for slope in (3.0, *more):
+        assert project.run(*command).code == 0
+        _learn(project, slope)
+        project.publish()
     return command
 
 
 def _pull_third(project: Project) -> list[str]:
-    command = _pull_next(project)
-    assert project.run(*command).code == 0
-    _learn(project, 4.0)
-    project.publish()
-    return command
+    return _pull_next(project, 4.0)
 
 
 def _pull_hurt(project: Project) -> list[str]:

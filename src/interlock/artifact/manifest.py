@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from interlock.canonical import canonical
-from interlock.errors import Rejected, VerificationFailed
+from interlock.errors import Rejected, expecting
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 GIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -93,7 +93,10 @@ class Manifest:
         Raises VerificationFailed for anything that a manifest cannot be: a missing
         field, a digest of another form, or a path that leads out of the folder.
         """
-        try:
+        with expecting(
+            "a manifest as docs/formats.md describes it",
+            "do not use this version: its record was not written by interlock",
+        ):
             files = files_from_json(value["files"])
             if value["golden"] not in [file.path for file in files]:
                 raise ValueError(
@@ -109,12 +112,6 @@ class Manifest:
                 golden=value["golden"],
                 files=files,
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise VerificationFailed(
-                "a manifest as docs/formats.md describes it",
-                f"{type(error).__name__}: {error}",
-                "do not use this version: its record was not written by interlock",
-            ) from None
 
 
 def refuse_incompatible(old: Manifest, new: Manifest) -> None:

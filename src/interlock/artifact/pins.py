@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from interlock.artifact.manifest import File, files_from_json, files_to_json
 from interlock.canonical import parse
-from interlock.errors import BadConfiguration
+from interlock.errors import BadConfiguration, expecting
 
 PINS = "interlock.lock"
 
@@ -25,15 +25,15 @@ def read(root: Path) -> Mapping[str, File]:
     """
     path = root / PINS
     try:
-        files = files_from_json(parse(path.read_bytes())["files"])
+        data = path.read_bytes()
     except FileNotFoundError:
         return {}
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise BadConfiguration(
-            f"{PINS} as interlock pin writes it",
-            f"{type(error).__name__}: {error}",
-            f"take it from Git again: git checkout {PINS}",
-        ) from None
+    with expecting(
+        f"{PINS} as interlock pin writes it",
+        f"take it from Git again: git checkout {PINS}",
+        BadConfiguration,
+    ):
+        files = files_from_json(parse(data)["files"])
     return {file.path: file for file in files}
 
 

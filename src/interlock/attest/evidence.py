@@ -13,7 +13,7 @@ from typing import Any
 
 from interlock.artifact.manifest import GIT, SHA256, Manifest, match, safe_path
 from interlock.attest.statement import TEST_RESULT, Statement, moment
-from interlock.errors import EvidenceRefused, VerificationFailed
+from interlock.errors import EvidenceRefused, expecting
 
 SESSION = "urn:interlock:session"
 FINISHED = "urn:interlock:finished"
@@ -64,7 +64,10 @@ def read(data: bytes) -> Evidence:
 def from_statement(statement: Statement) -> Evidence:
     """The evidence that a statement with predicate test-result holds."""
     predicate = statement.predicate
-    try:
+    with expecting(
+        "evidence as docs/formats.md describes it",
+        "run the session again: nox writes it anew",
+    ):
         entries = _by_name(predicate["configuration"])
         uris = {name: str(entry.get("uri", "")) for name, entry in entries.items()}
         if predicate["result"] not in ("PASSED", "WARNED", "FAILED"):
@@ -83,12 +86,6 @@ def from_statement(statement: Statement) -> Evidence:
             production=predicate.get(PRODUCTION),
             model=predicate.get(MODEL),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise VerificationFailed(
-            "evidence as docs/formats.md describes it",
-            f"{type(error).__name__}: {error}",
-            "run the session again: nox writes it anew",
-        ) from None
 
 
 def _by_name(entries: Any) -> dict[str, Mapping[str, Any]]:

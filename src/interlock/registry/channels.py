@@ -17,7 +17,7 @@ from securesystemslib.signer import Signer
 from interlock.artifact.chunks import digest
 from interlock.attest.envelope import seal
 from interlock.attest.statement import SUMMARY, Statement, moment, timestamp
-from interlock.errors import BadConfiguration, Conflict, VerificationFailed
+from interlock.errors import BadConfiguration, Conflict, VerificationFailed, expecting
 from interlock.registry.records import Registry
 from interlock.registry.store import read_required
 
@@ -115,14 +115,8 @@ _LAST = 10**8 - 1
 def open_release(registry: Registry, key: str, record: bytes) -> Release:
     """The release in a record, verified to be the one that its key names."""
     statement = registry.trust.open(record, "release", SUMMARY, f"release {key}")
-    try:
+    with expecting(f"{key} to be a release", "do not use it"):
         release = _from_statement(statement)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise VerificationFailed(
-            f"{key} to be a release",
-            f"{type(error).__name__}: {error}",
-            "do not use it",
-        ) from None
     named = release_key(release.name, release.channel, release.sequence)
     if named != key:
         raise VerificationFailed(

@@ -39,7 +39,7 @@ from interlock.artifact.manifest import (
 from interlock.attest.envelope import seal
 from interlock.attest.statement import ROWS, SHARES, USE, Statement, moment
 from interlock.canonical import canonical, parse
-from interlock.errors import CheckBroken, VerificationFailed
+from interlock.errors import CheckBroken, expecting
 from interlock.parallel import in_order
 from interlock.registry import rows as sets
 from interlock.registry.records import Registry
@@ -177,19 +177,16 @@ def read_uses(registry: Registry, entries: Iterable[Entry]) -> list[Use]:
 def open_use(registry: Registry, key: str, record: bytes) -> Use:
     """The use in a record, verified to be the one that its key names."""
     statement = registry.trust.open(record, "evidence", USE, key)
-    try:
+    with _documented(key):
         use = use_from_json(statement.predicate)
-    except ValueError as error:
-        raise _odd(key, error) from None
-    if use.record != key or statement.digest != {"sha256": use.rows}:
-        raise _odd(key, ValueError(f"it is {use.record}"))
-    return use
+        if use.record != key or statement.digest != {"sha256": use.rows}:
+            raise ValueError(f"it is {use.record}")
+        return use
 
 
-def _odd(key: str, error: Exception) -> VerificationFailed:
-    return VerificationFailed(
-        f"{key} as docs/formats.md describes it",
-        f"{type(error).__name__}: {error}",
+def _documented(what: str | Path) -> expecting:
+    return expecting(
+        f"{what} as docs/formats.md describes it",
         "do not believe the ledger: restore the record from a copy of the registry",
     )
 
@@ -213,22 +210,21 @@ def fetch_rows(
 def open_rows(registry: Registry, key: str, record: bytes) -> File:
     """The digests of the set in a record, verified to be the one that its key names."""
     statement = registry.trust.open(record, "evidence", ROWS, key)
-    try:
+    with _documented(key):
         (file,) = files_from_json([statement.predicate["digests"]])
         if rows_key(statement.predicate["name"], file.sha256) != key:
             raise ValueError(f"it is about {file.sha256}")
         return replace(file, path=file.sha256)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _odd(key, error) from None
 
 
 def open_share(registry: Registry, key: str, record: bytes) -> str:
     """The set that another has rows of, verified to be what its key names."""
     statement = registry.trust.open(record, "evidence", SHARES, key)
-    name, other = (str(statement.predicate.get(each)) for each in ("name", "other"))
-    if f"ledger/{name}/{statement.digest['sha256']}/shares/{other}.json" != key:
-        raise _odd(key, ValueError(f"it is about {other}"))
-    return other
+    with _documented(key):
+        name, other = (str(statement.predicate[each]) for each in ("name", "other"))
+        if f"ledger/{name}/{statement.digest['sha256']}/shares/{other}.json" != key:
+            raise ValueError(f"it is about {other}")
+        return other
 
 
 def overlapping(
@@ -245,10 +241,8 @@ def left(folder: Path) -> Use | None:
     path = folder / LEFT[0]
     if not path.is_file():
         return None
-    try:
+    with _documented(path):
         return use_from_json(parse(path.read_bytes()))
-    except ValueError as error:
-        raise _odd(str(path), error) from None
 
 
 def enter(registry: Registry, folder: Path, key: Signer) -> Use | None:
@@ -276,11 +270,13 @@ def enter(registry: Registry, folder: Path, key: Signer) -> Use | None:
 
 def _add_rows(registry: Registry, use: Use, path: Path, key: Signer) -> None:
     """Write a set with what it shares. A set that has a use has all that already."""
-    if not path.is_file():
-        raise _odd(str(path), ValueError("the set is not in this registry, nor here"))
+    with _documented(path):
+        if not path.is_file():
+            raise ValueError("the set is not in this registry, nor here")
     file = Sender(registry).send(path, use.rows)
-    if file.sha256 != use.rows:
-        raise _odd(str(path), ValueError(f"it is the set {file.sha256[:12]}"))
+    with _documented(path):
+        if file.sha256 != use.rows:
+            raise ValueError(f"it is the set {file.sha256[:12]}")
     (value,) = files_to_json([file])
     made = {"name": use.name, "rows": sets.count(path), "digests": value}
     statement = Statement(use.rows, {"sha256": use.rows}, ROWS, made)

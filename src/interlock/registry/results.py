@@ -14,7 +14,7 @@ from securesystemslib.signer import Signer
 from interlock.artifact.manifest import File, Manifest, files_from_json, files_to_json
 from interlock.attest.envelope import seal
 from interlock.attest.statement import RESULT, Statement
-from interlock.errors import EvidenceRefused, VerificationFailed
+from interlock.errors import EvidenceRefused, VerificationFailed, expecting
 from interlock.registry.records import Registry
 from interlock.registry.transfer import Sender
 
@@ -58,14 +58,10 @@ def find(registry: Registry, manifest: Manifest, sha256: str, name: str) -> File
 def open_result(registry: Registry, key: str, record: bytes) -> File:
     """The file in a record, verified to be the one that its key names."""
     statement = registry.trust.open(record, "evidence", RESULT, key)
-    try:
+    with expecting(
+        f"{key} to be a file of chunks", "restore it from a copy of the registry"
+    ):
         (file,) = files_from_json([statement.predicate])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise VerificationFailed(
-            f"{key} to be a file of chunks",
-            f"{type(error).__name__}: {error}",
-            "restore it from a copy of the registry",
-        ) from None
     if (statement.subject, file.sha256) != (key, key[-69:-5]):
         raise VerificationFailed(
             key, f"{statement.subject} under its name", "restore it"
