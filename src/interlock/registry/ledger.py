@@ -41,7 +41,6 @@ from interlock.attest.statement import ROWS, SHARES, USE, Statement, moment
 from interlock.canonical import canonical, parse
 from interlock.errors import CheckBroken, VerificationFailed
 from interlock.parallel import in_order
-from interlock.registry import rows as sets
 from interlock.registry.records import Registry
 from interlock.registry.store import read_required
 from interlock.registry.transfer import Sender, fetch
@@ -235,6 +234,8 @@ def overlapping(
     registry: Registry, name: str, path: Path, others: Collection[str]
 ) -> set[str]:
     """Those of the sets `others` that have a row of the set in the file `path`."""
+    from interlock.registry import rows as sets  # numpy, which publishing does not need
+
     with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
         files = fetch_rows(registry, name, others, Path(scratch))
         return {rows for rows, file in files.items() if sets.share(path, file)}
@@ -276,6 +277,8 @@ def enter(registry: Registry, folder: Path, key: Signer) -> Use | None:
 
 def _add_rows(registry: Registry, use: Use, path: Path, key: Signer) -> None:
     """Write a set with what it shares. A set that has a use has all that already."""
+    from interlock.registry import rows as sets
+
     if not path.is_file():
         raise _odd(str(path), ValueError("the set is not in this registry, nor here"))
     file = Sender(registry).send(path, use.rows)
