@@ -54,6 +54,8 @@ def installed() -> dict[str, str]:
 def _installed(name: str) -> str:
     """The version of a package of this Python."""
     try:
-        return metadata.version(name)
+        text = metadata.distribution(name).read_text("METADATA") or ""
     except metadata.PackageNotFoundError:
         return "not installed"
+    found = re.search(r"^Version:\s*(\S+)", text, re.MULTILINE)
+    return found[1] if found else metadata.version(name)

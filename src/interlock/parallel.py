@@ -40,6 +40,15 @@ def in_order(
         pool.shutdown(cancel_futures=True)
 
 
+def at_once(
+    one: Callable[[], Item], other: Callable[[], Result]
+) -> tuple[Item, Result]:
+    """What two pieces of work come to that do not wait for each other."""
+    with ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(one)
+        return begun.result(), other()
+
+
 def submitted(
     submit: Callable[[Item], Future[Result]], items: Iterable[Item], ahead: int
 ) -> Generator[Result, None, None]:

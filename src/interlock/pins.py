@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 from interlock.artifact import pins
-from interlock.artifact.chunks import held
+from interlock.artifact.chunks import is_whole
 from interlock.artifact.manifest import File, check_paths, safe_path
 from interlock.artifact.pins import PINS
 from interlock.config import Config
@@ -54,7 +54,7 @@ def pin(registry: Registry, root: Path, paths: Iterable[Path]) -> Pinned:
     sender = Sender(registry)
     size = sum((root / name).stat().st_size for name in found)
     with in_bytes(size, "pin") as bar:
-        files = [sender.send(root / name, name, bar.update) for name in found]
+        files = [*sender.send_each({n: root / n for n in found}, bar.update)]
     for name in names:
         _ignore(root, name)
     replace(root / PINS, pins.text([*kept, *files]).encode())
@@ -157,7 +157,7 @@ def place_artifact(root: Path, config: Config, url: str) -> int:
 
 def find(root: Path, file: File, url: str) -> Path:
     """Where the bytes of a pinned file are on this machine, verified."""
-    if _is_whole(root / file.path, file):
+    if is_whole(root / file.path, file):
         return root / file.path
     cached = changed(file, path=_key(file))
     with alone(home() / "files/.lock"):
@@ -172,16 +172,11 @@ def _key(file: File) -> str:
 
 def _complete(cache: Path, files: Sequence[File], url: str) -> None:
     """Fetch what the cache does not hold whole; we are alone here."""
-    lacking = [file for file in files if not _is_whole(cache / file.path, file)]
+    lacking = [file for file in files if not is_whole(cache / file.path, file)]
     if lacking:
         registry = open_registry(url)
         with in_bytes(sum(file.size for file in lacking), "fetch") as bar:
             fetch(registry, lacking, cache, bar.update)
-
-
-def _is_whole(path: Path, file: File) -> bool:
-    there = path.is_file() and path.stat().st_size == file.size
-    return there and held(path, file) == len(file.chunks)
 
 
 def _is_in_place(root: Path, file: File) -> bool:
@@ -194,7 +189,7 @@ def _is_in_place(root: Path, file: File) -> bool:
         )
     if not os.path.lexists(path):
         return False
-    if _is_whole(path, file):
+    if is_whole(path, file):
         return True
     raise BadConfiguration(
         f"{file.path} as {PINS} pins it, SHA-256 {file.sha256[:12]}",

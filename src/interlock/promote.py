@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from securesystemslib.signer import Signer
@@ -31,11 +32,12 @@ from interlock.attest.evidence import (
 from interlock.attest.handover import FOLDER, check_locked, local_evidence
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed
 from interlock.home import registry_url
+from interlock.parallel import in_order
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
 from interlock.registry.ledger import LEFT, enter
-from interlock.registry.records import Registry
-from interlock.registry.store import read_required
+from interlock.registry.records import Registry, evidence_digest
+from interlock.registry.store import read_each
 from interlock.registry.results import keep
 from interlock.source import LOCK, actor, inspect, refuse_dirty
 
@@ -65,30 +67,38 @@ def promote(
     local: Sequence[Evidence],
     key: Signer,
     reason: str = "",
+    new: bool = False,
 ) -> Moved:
     """Release a published version to `channel`.
 
     `local` is evidence that is not in the registry yet: it is attached to the version
-    first, whatever it says. Raises EvidenceRefused when the evidence is not what the
-    channel demands, and Conflict when the version was live before and no reason is
-    given for its return.
+    first, whatever it says. A `new` version, written just now, was never live before.
+
+    Raises EvidenceRefused when the evidence is not what the channel demands, and
+    Conflict when the version was live before and no reason is given for its return.
     """
     sessions = registry.trust.demands(channel)
     keyed = _attach(registry, manifest, local, key)
-    last = head(registry, manifest.name, channel)  # the one that is decided on
+    names = sorted({channel, PRODUCTION})
+    found = in_order(partial(head, registry, manifest.name), names)
+    heads = dict(zip(names, found, strict=True))  # the ones that are decided on
+    last, rival = heads[channel], heads[PRODUCTION]
     if last and last[0].address == manifest.address:
         return Moved(last[0], new=False)
     counted = _counted([*local, *keyed.values()], manifest)
-    rival = last if channel == PRODUCTION else in_production(registry, manifest)
     accepted = require(counted, demand(sessions, manifest, rival))
     if rival:
         there = registry.released(manifest.name, rival[0].commit)
         refuse_incompatible(there, manifest)
-    if not reason:
+    if not reason and not new:
         _refuse_past(registry, manifest, channel)
-    keys = [where for where, each in keyed.items() if each in accepted]
+    named = {
+        where: evidence_digest(where)
+        for where, each in keyed.items()
+        if each in accepted
+    }
     why = reason or f"{', '.join(sessions)} passed"
-    draft = _draft(registry, manifest, channel, keys, why)
+    draft = _draft(registry, manifest, channel, named, why)
     return Moved(append(registry, draft, last, key), new=True)
 
 
@@ -182,16 +192,18 @@ def keep_results(
 
 
 def _draft(
-    registry: Registry, manifest: Manifest, channel: str, keys: Iterable[str], why: str
+    registry: Registry,
+    manifest: Manifest,
+    channel: str,
+    evidence: Mapping[str, str],
+    why: str,
 ) -> Release:
     return Release(
         channel=channel,
         name=manifest.name,
         commit=manifest.commit,
         address=manifest.address,
-        evidence={
-            where: digest(read_required(registry.store, where)) for where in keys
-        },
+        evidence=evidence,
         policy=registry.trust.sha256,
         actor=actor(),
         reason=why,
@@ -203,13 +215,13 @@ def _attach(
     registry: Registry, manifest: Manifest, local: Sequence[Evidence], key: Signer
 ) -> dict[str, Evidence]:
     """All evidence about a version, by the key of its record."""
-    for each in local:
-        if each.tree == manifest.tree:
-            registry.add_evidence(manifest, each, key)
-    return {
-        where: registry.open_evidence(where, registry.store.read(where))
-        for where in registry.evidence_keys(manifest)
-    }
+    own = [each for each in local if each.tree == manifest.tree]
+    added = in_order(lambda each: registry.add_evidence(manifest, each, key), own)
+    ours = {where: each for each, (where, new) in zip(own, added, strict=True) if new}
+    keys = [*registry.evidence_keys(manifest.name, manifest.commit)]
+    others = read_each(registry.store, [where for where in keys if where not in ours])
+    read = {where: registry.open_evidence(where, r) for where, r in others.items()}
+    return dict(sorted((ours | read).items()))
 
 
 def _refuse_past(registry: Registry, manifest: Manifest, channel: str) -> None:
@@ -255,7 +267,9 @@ def rollback(
             f"{target.version} as it was released", "other bytes", "do not use it"
         )
     why = reason or f"rollback from {last[0].commit[:12]}"
-    draft = _draft(registry, manifest, channel, target.evidence, why)
+    records = read_each(registry.store, target.evidence)
+    named = {where: digest(record) for where, record in records.items()}
+    draft = _draft(registry, manifest, channel, named, why)
     return append(registry, draft, last, key)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from interlock import config as configuration
@@ -33,6 +34,7 @@ from interlock.attest.handover import (
 )
 from interlock.errors import BadConfiguration
 from interlock.home import registry_url
+from interlock.parallel import at_once
 from interlock.pins import find
 from interlock.progress import in_bytes
 from interlock.promote import (
@@ -86,17 +88,20 @@ def _publish(source: Source, files: Path, channel: str, reason: str) -> Publishe
     sent = 0
     if not is_published(registry, manifest):
         sessions = registry.trust.demands(channel)
-        rival = in_production(registry, manifest)
+        rival, live = at_once(
+            partial(in_production, registry, manifest),
+            partial(released, registry, manifest, channel),
+        )
         require(newest(evidence), demand(sessions, manifest, rival))
         check_address(source.root / FOLDER, own, manifest)
         base = files / config.path
         tracked = [each for each in manifest.files if (base / each.path).exists()]
-        pinned = {*manifest.files} - {*tracked, *released(registry, manifest, channel)}
+        pinned = {*manifest.files} - {*tracked, *live}
         let_in(registry, sorted(pinned, key=str), source.root, config.path)
         sent = send(registry, tracked, base)
     new = registry.add_version(manifest, key)
     keep_results(registry, manifest, source.root / FOLDER, own, key)
-    moved = promote(registry, manifest, channel, evidence, key, reason)
+    moved = promote(registry, manifest, channel, evidence, key, reason, new)
     return Published(manifest, new, sent, moved)
 
 
@@ -135,7 +140,7 @@ def send(registry: Registry, files: Collection[File], base: Path) -> int:
     """Store the chunks that the registry lacks; how many bytes that were."""
     sender = Sender(registry)
     with in_bytes(sum(file.size for file in files), "publish") as bar:
-        for file in files:
-            sent = sender.send(base / file.path, file.path, bar.update)
+        paths = {file.path: base / file.path for file in files}
+        for file, sent in zip(files, sender.send_each(paths, bar.update), strict=True):
             check(file, sent.size, sent.sha256)
     return sender.sent

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.artifact.chunks import check, describe
+from interlock.artifact.chunks import check, describe, is_whole
 from interlock.artifact.manifest import RESERVED, File, Manifest
 from interlock.attest.trust import TrustRoot
 from interlock.durable import sync_folder
@@ -30,7 +30,7 @@ from interlock.registry.channels import Release
 from interlock.registry.folder import Folder
 from interlock.registry.records import Registry
 from interlock.registry.resolve import Version, resolve
-from interlock.registry.transfer import Place, fetch, places
+from interlock.registry.transfer import fetch, places
 
 if TYPE_CHECKING:
     from interlock.model import Model
@@ -117,10 +117,16 @@ def _write_version(
     try:
         private.mkdir(exist_ok=True)
         _keep_only(private, manifest)
-        _link_held(target, private, manifest)
-        near = _chunks_in(target, registry.trust)
+        there = _files_in(target, registry.trust)
+        _link_held(target, private, {*there} & {*manifest.files})
         with in_bytes(manifest.size, f"pull {manifest.name}") as bar:
-            fetch(registry, manifest.files, private, bar.update, near)
+            fetch(
+                registry,
+                manifest.files,
+                private,
+                bar.update,
+                near=places(there, target.resolve()),
+            )
         for key, record in version.records.items():
             Folder(private / RESERVED).create(key, record)
         for folder, _, _ in os.walk(private):
@@ -142,27 +148,26 @@ def _keep_only(private: Path, manifest: Manifest) -> None:
             (private / name).unlink()
 
 
-def _link_held(target: Path, private: Path, manifest: Manifest) -> None:
-    """Link files of the version that is there now which may be the same.
+def _files_in(target: Path, trust: TrustRoot) -> tuple[File, ...]:
+    """The files of the version that is there now; of none, none."""
+    there = Registry(Folder(target / RESERVED), trust)
+    for key in there.store.keys("versions/"):
+        with suppress(VerificationFailed):  # whatever it is, it is written anew
+            return there.open_version(key, there.store.read(key)).files
+    return ()
 
-    `fetch` verifies them, and writes anew those that are not.
+
+def _link_held(target: Path, private: Path, files: Iterable[File]) -> None:
+    """Link files that the version which is there now has as well.
+
+    `fetch` verifies them, and writes anew those that are not what they were.
     """
-    for file in manifest.files:
+    for file in files:
         held, path = target / file.path, private / file.path
-        if held.is_file() and held.stat().st_size == file.size and not path.exists():
+        if held.is_file() and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(OSError):  # the file system may have no links
                 os.link(held, path, follow_symlinks=False)
-
-
-def _chunks_in(target: Path, trust: TrustRoot) -> dict[str, Place]:
-    """Where the chunks of the version that is there now are; of none, none."""
-    there, found = Registry(Folder(target / RESERVED), trust), dict[str, Place]()
-    for key in there.store.keys("versions/"):
-        with suppress(VerificationFailed):  # whatever it is, it is written anew
-            files = there.open_version(key, there.store.read(key)).files
-            found |= places(files, target.resolve())
-    return found
 
 
 _NEW = ".new"  # ends the names of folders that are not complete, or not whole
@@ -221,8 +226,9 @@ def _check_file(path: Path, file: File) -> None:
         raise VerificationFailed(
             f"{file.path} to be a plain file", "a link or a device", "pull it again"
         )
-    found = describe(path, file.path)
-    check(file, found.size, found.sha256)
+    if not is_whole(path, file):
+        found = describe(path, file.path)
+        check(file, found.size, found.sha256)
 
 
 def _names(folder: Path) -> Iterable[str]:

@@ -87,15 +87,6 @@ def test_equal_chunks_are_sent_once_within_a_file(tmp_path: Path) -> None:
     assert (len(file.chunks), sender.sent, asked(registry)["create"]) == (100, 4, 1)
 
 
-def test_known_chunks_are_not_asked_for(tmp_path: Path) -> None:
-    """What a published version holds is there."""
-    registry = registry_in(tmp_path / "registry")
-    (tmp_path / "f").write_bytes(b"abcdefgh")
-    known = describe(tmp_path / "f", "f").chunks
-    Sender(registry, known).send(tmp_path / "f", "f")
-    assert not asked(registry)
-
-
 def test_what_the_registry_lacks_is_named(tmp_path: Path) -> None:
     """And what it has, but altered, is refused."""
     registry = registry_in(tmp_path / "registry")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -31,29 +32,43 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def describe(
-    path: Path,
-    name: str,
+def describe(path: Path, name: str) -> File:
+    """The manifest's entry for the file at `path`."""
+    (found,) = describe_each({name: path})
+    return found
+
+
+def describe_each(
+    paths: Mapping[str, Path],
     store: Callable[[bytes], str] = digest,
     done: Callable[[int], object] = int,
-) -> File:
-    """The manifest's entry for the file at `path`, reading each byte once.
+) -> Iterator[File]:
+    """The manifest's entries for files, by their names, reading each byte once.
 
     `store` gives the SHA-256 of a piece, and may put the piece somewhere as well, many
     at once; `done` is told the bytes of each piece when that has happened.
     """
-    whole, size, chunks = hashlib.sha256(), 0, []
 
-    def hashed() -> Iterator[bytes]:
-        for piece in cut(path):
-            whole.update(piece)
-            yield piece
+    def hashed() -> Iterator[bytes | File]:
+        for name, path in paths.items():
+            whole, size = hashlib.sha256(), 0
+            for piece in cut(path):
+                whole.update(piece)
+                size += len(piece)
+                yield piece
+            yield File(name, size, whole.hexdigest(), ())  # it ends here
 
-    for length, sha256 in in_order(lambda each: (len(each), store(each)), hashed()):
-        size += length
-        chunks.append(sha256)
-        done(length)
-    return File(name, size, whole.hexdigest(), tuple(chunks))
+    def stored(each: bytes | File) -> tuple[int, str] | File:
+        return each if isinstance(each, File) else (len(each), store(each))
+
+    chunks: list[str] = []
+    for each in in_order(stored, hashed()):
+        if isinstance(each, File):
+            yield replace(each, chunks=tuple(chunks))
+            chunks = []
+        else:
+            chunks.append(each[1])
+            done(each[0])
 
 
 def held(path: Path, file: File) -> int:
@@ -67,6 +82,14 @@ def held(path: Path, file: File) -> int:
     found = zip(in_order(digest, cut(path)), file.chunks, strict=False)
     count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], found))
     return count if count == len(file.chunks) or path.stat().st_nlink == 1 else 0
+
+
+def is_whole(path: Path, file: File) -> bool:
+    """Whether `path` holds exactly the bytes of the file: each of its chunks."""
+    there = not path.is_symlink() and path.is_file()
+    if not there or path.stat().st_size != file.size:
+        return False
+    return held(path, file) == len(file.chunks)
 
 
 def write(file: File, folder: Path, pieces: Iterable[bytes], first: int = 0) -> None:

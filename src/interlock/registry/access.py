@@ -39,7 +39,10 @@ def open_registry(url: str) -> Registry:
     root is not the one that this machine has seen before.
     """
     store = open_store(url)
-    records = roots(store)
+    return _opened(store, roots(store))
+
+
+def _opened(store: Store, records: Sequence[bytes]) -> Registry:
     if not records:
         raise NoRegistry(
             "a registry with a trust root",
@@ -77,10 +80,12 @@ def seen_roots(url: str) -> list[bytes]:
 def open_or_make(url: str) -> Registry:
     """The registry at `url`; an empty place becomes one, kept by the key that signs."""
     store = open_store(url)
-    if not any(store.keys("root/")):
+    records = roots(store)
+    if not records:
         own = _from_file(_named_file()) if _uri() else _own_signer(make=True)
         store.create(root_key(1), seal(first_root(own.public_key), own))
-    return open_registry(url)
+        records = roots(store)
+    return _opened(store, records)
 
 
 def signer(registry: Registry) -> Signer:

@@ -19,7 +19,7 @@ from interlock.attest.envelope import seal
 from interlock.attest.statement import SUMMARY, Statement, moment, timestamp
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed, expecting
 from interlock.registry.records import Registry
-from interlock.registry.store import read_required
+from interlock.registry.store import read_each, read_required
 
 _OURS = "urn:interlock:"
 
@@ -153,8 +153,8 @@ def log(registry: Registry, name: str, channel: str) -> Iterator[Release]:
     """
     previous = ""
     newest_first = [*registry.store.keys(f"channels/{name}/{channel}/")]
-    for number, key in enumerate(reversed(newest_first), 1):
-        record = read_required(registry.store, key)
+    records = read_each(registry.store, reversed(newest_first))
+    for number, (key, record) in enumerate(records.items(), 1):
         release = open_release(registry, key, record)
         if (release.sequence, release.previous) != (number, previous):
             raise VerificationFailed(

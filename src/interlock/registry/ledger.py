@@ -41,7 +41,6 @@ from interlock.attest.statement import ROWS, SHARES, USE, Statement, moment
 from interlock.canonical import canonical, parse
 from interlock.errors import CheckBroken, expecting
 from interlock.parallel import in_order
-from interlock.registry import rows as sets
 from interlock.registry.records import Registry
 from interlock.registry.store import read_required
 from interlock.registry.transfer import Sender, fetch
@@ -231,6 +230,8 @@ def overlapping(
     registry: Registry, name: str, path: Path, others: Collection[str]
 ) -> set[str]:
     """Those of the sets `others` that have a row of the set in the file `path`."""
+    from interlock.registry import rows as sets  # numpy, which publishing does not need
+
     with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
         files = fetch_rows(registry, name, others, Path(scratch))
         return {rows for rows, file in files.items() if sets.share(path, file)}
@@ -270,6 +271,8 @@ def enter(registry: Registry, folder: Path, key: Signer) -> Use | None:
 
 def _add_rows(registry: Registry, use: Use, path: Path, key: Signer) -> None:
     """Write a set with what it shares. A set that has a use has all that already."""
+    from interlock.registry import rows as sets
+
     with _documented(path):
         if not path.is_file():
             raise ValueError("the set is not in this registry, nor here")

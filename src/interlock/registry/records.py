@@ -25,6 +25,8 @@ from interlock.attest.trust import TrustRoot
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed
 from interlock.registry.store import Store, read_required
 
+SMALL = 2**16  # bytes: to send that takes no longer than to ask whether it is there
+
 
 @dataclass(frozen=True)
 class Registry:
@@ -49,9 +51,12 @@ class Registry:
 
     def add_chunk(self, sha256: str, data: bytes) -> bool:
         """Store a chunk; False where the registry has it already."""
-        if self.has_chunk(sha256):
+        if len(data) > SMALL and self.has_chunk(sha256):
             return False
-        return self.store.create(chunk_key(sha256), data)
+        if self.store.create(chunk_key(sha256), data):
+            return True
+        self.chunk(sha256)  # it is read before it is relied on
+        return False
 
     def version(self, name: str, commit: str) -> Manifest:
         """The manifest of NAME@COMMIT. Raises KeyError where there is none."""
@@ -104,17 +109,16 @@ class Registry:
 
     def add_evidence(
         self, manifest: Manifest, each: ev.Evidence, signer: Signer
-    ) -> str:
-        """Attach evidence to a version; the key of its record."""
+    ) -> tuple[str, bool]:
+        """Attach evidence to a version; its record's key, and whether that is new."""
         record = seal(each.statement, signer)
         folder = f"evidence/{manifest.name}/{manifest.commit}"
         key = f"{folder}/{each.session}-{digest(record)}.json"
-        self.store.create(key, record)
-        return key
+        return key, self.store.create(key, record)
 
-    def evidence_keys(self, manifest: Manifest) -> Iterator[str]:
+    def evidence_keys(self, name: str, commit: str) -> Iterator[str]:
         """The keys of the evidence attached to a version."""
-        return self.store.keys(f"evidence/{manifest.name}/{manifest.commit}/")
+        return self.store.keys(f"evidence/{name}/{commit}/")
 
     def open_evidence(self, key: str, record: bytes) -> ev.Evidence:
         """The evidence in a record, verified to be the one that its key names."""
@@ -147,6 +151,11 @@ def chunk_key(sha256: str) -> str:
 def version_key(name: str, commit: str) -> str:
     """The key of a version's record."""
     return f"versions/{name}/{commit}.json"
+
+
+def evidence_digest(key: str) -> str:
+    """The SHA-256 of the record under a key of evidence: the key ends in it."""
+    return key.removesuffix(".json").rpartition("-")[2]
 
 
 def root_key(sequence: int) -> str:

@@ -11,7 +11,7 @@ from interlock.attest.evidence import Evidence, newest
 from interlock.errors import BadConfiguration, VerificationFailed
 from interlock.registry.channels import Release, live, release_key
 from interlock.registry.records import Registry, find_commit, version_key
-from interlock.registry.store import read_required
+from interlock.registry.store import read_each
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def _assemble(
     released: Mapping[str, bytes],
 ) -> Version:
     key = version_key(name, commit)
-    version = {key: read_required(registry.store, key)}
+    keys = release.evidence if release else registry.evidence_keys(name, commit)
+    records = read_each(registry.store, [key, *keys])
+    version = {key: records.pop(key)}
     manifest = registry.open_version(key, version[key])
-    keys = release.evidence if release else registry.evidence_keys(manifest)
-    records = {each: read_required(registry.store, each) for each in keys}
     evidence = tuple(registry.open_evidence(k, data) for k, data in records.items())
     if release:
         check_release(release, manifest, records)

@@ -11,11 +11,13 @@ nothing to clean up after a crash.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from interlock.errors import BadConfiguration, VerificationFailed
+from interlock.parallel import in_order
 
 
 class Store(Protocol):
@@ -56,6 +58,15 @@ def open_store(url: str) -> Store:
     from interlock.registry.folder import Folder
 
     return Folder(Path(url))
+
+
+def read_each(store: Store, keys: Iterable[str]) -> dict[str, bytes]:
+    """The bytes of keys that verified records name, or that are listed; many at once.
+
+    Raises VerificationFailed where one is absent.
+    """
+    keys = [*keys]
+    return dict(zip(keys, in_order(partial(read_required, store), keys), strict=True))
 
 
 def read_required(store: Store, key: str) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
 
-from interlock.artifact.chunks import CHUNK, describe, digest, held, write
+from interlock.artifact.chunks import CHUNK, describe_each, digest, held, write
 from interlock.artifact.manifest import File
 from interlock.parallel import in_order
 from interlock.registry.records import Registry
@@ -26,15 +26,20 @@ Place = tuple[Path, int]  # a file, and where in it a chunk starts, in bytes
 
 
 class Sender:
-    """Sends the chunks of files to a registry; `known` are there for certain."""
+    """Sends the chunks of files to a registry, each chunk once."""
 
-    def __init__(self, registry: Registry, known: Collection[str] = ()) -> None:
+    def __init__(self, registry: Registry) -> None:
         self.sent = 0  # bytes that the registry lacked
-        self._registry, self._there, self._lock = registry, {*known}, Lock()
+        self._registry, self._there, self._lock = registry, set[str](), Lock()
 
-    def send(self, path: Path, name: str, done: Done = int) -> File:
+    def send(self, path: Path, name: str) -> File:
         """Store the chunks of the file at `path`; its entry in a manifest."""
-        return describe(path, name, self._store, done)
+        (sent,) = self.send_each({name: path})
+        return sent
+
+    def send_each(self, paths: Mapping[str, Path], done: Done = int) -> Iterator[File]:
+        """Store the chunks of files; their entries in a manifest, by their names."""
+        return describe_each(paths, self._store, done)
 
     def _store(self, piece: bytes) -> str:
         sha256 = digest(piece)
