@@ -19,7 +19,7 @@ ROWS = (
     ("attest",),
     ("artifact", "child"),
     ("config", "home", "model", "parallel", "progress", "source"),
-    ("canonical", "durable", "errors"),
+    ("canonical", "durable", "errors", "wire"),
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 

@@ -2,31 +2,33 @@
 
 Two versions' modules have the same names, and a model may do to its process what it
 likes; so each is loaded by a fresh Python that sees nothing of the folder or of the
-Python settings we happen to have. Questions go there as pickled arrays. What comes back
-is never unpickled: numbers as they lie in memory, or a refusal as JSON.
+Python settings we happen to have. Questions go there pickled, but for their arrays. What
+comes back is never unpickled: numbers as they lie in memory, or a refusal as JSON.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from interlock import wire
 from interlock.errors import BadConfiguration, CheckBroken, Refusal
-from interlock.model import Array, Model, Schema, load_folder
+from interlock.model import Array, Schema, load_folder
 
 # Of what a child must not depend: how many cores there are, how strings are hashed.
 # Whoever sets a number of threads means it.
@@ -66,7 +68,9 @@ class Child:
         self._patience, self._loaded = patience, False
         self._shape = Schema(contract["input"], contract["output"]).shape
         self._question: tuple[Mapping[str, Any], int] = ({}, 0)
-        self._pipe, there = Pipe()
+        self._line, there = socket.socketpair()
+        self._line.settimeout(patience)
+        weakref.finalize(self, self._line.close)  # when no thread can be reading it
         with there:
             self._process = subprocess.Popen(
                 (*COMMAND, str(there.fileno())),
@@ -97,10 +101,10 @@ class Child:
             self._receive()
             self._loaded = True
             self._send(self._question)
-        reply = self._receive()
-        (seconds,) = struct.unpack_from("d", reply)
-        numbers = np.frombuffer(reply, np.float64, offset=8)
-        return Answer(numbers.reshape(-1, *self._shape), seconds)
+        head, (numbers,) = self._receive()
+        (seconds,) = struct.unpack("d", head)
+        shaped = np.frombuffer(numbers, np.float64).reshape(-1, *self._shape)
+        return Answer(shaped, seconds)
 
     def close(self) -> None:
         """End it, whatever it is doing."""
@@ -108,21 +112,24 @@ class Child:
         self._process.wait()
 
     def _send(self, question: object) -> None:
+        arrays = list[pickle.PickleBuffer]()
+        head = pickle.dumps(question, protocol=5, buffer_callback=arrays.append)
         with suppress(OSError):  # a child that ended is found out by its silence
-            self._pipe.send(question)
+            wire.send(self._line, head, arrays)
 
-    def _receive(self) -> bytes:
+    def _receive(self) -> tuple[bytes, list[memoryview]]:
         try:
-            if not self._pipe.poll(self._patience):
-                self._process.kill()
-                raise Ended(f"gave no answer in {self._patience:g} s", again=False)
-            reply = self._pipe.recv_bytes()
+            head, numbers = wire.receive(self._line)
+        except TimeoutError:
+            self._process.kill()
+            found = f"gave no answer in {self._patience:g} s"
+            raise Ended(found, again=False) from None
         except (EOFError, OSError):
             raise Ended(_how(self._process.wait())) from None
-        if reply[:1] == _REFUSAL:
-            kind, lines = json.loads(reply[1:])
+        if head[:1] == _REFUSAL:
+            kind, lines = json.loads(head[1:])
             raise _REFUSALS[kind](*lines)
-        return reply[1:]
+        return head[1:], numbers
 
 
 def _environment() -> dict[str, str]:
@@ -140,28 +147,30 @@ def _main(descriptor: int) -> None:
     """Load what the first question names, and answer the others until nobody asks."""
     os.dup2(2, 1)  # what a model prints is shown as we show things
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides when to end
-    with suppress(EOFError, OSError), Connection(descriptor) as pipe:
+    with suppress(EOFError, OSError), socket.socket(fileno=descriptor) as line:
         try:
-            _serve(pipe)
+            _serve(line)
         except Refusal as refusal:
             lines = (refusal.expected, refusal.found, refusal.todo)
             text = json.dumps([type(refusal).__name__, lines])
-            pipe.send_bytes(_REFUSAL + text.encode())
+            wire.send(line, _REFUSAL + text.encode())
 
 
-def _serve(pipe: Connection) -> None:
-    folder, contract = pipe.recv()
+def _serve(line: socket.socket) -> None:
+    folder, contract = _asked(line)
     model = load_folder(folder, json.loads(contract))
-    pipe.send_bytes(_ANSWER)
+    wire.send(line, _ANSWER)
     while True:
-        pipe.send_bytes(_ANSWER + _answered(model, *pipe.recv()))
+        columns, first = _asked(line)
+        started = time.perf_counter()
+        numbers = np.ascontiguousarray(model.predict(columns, first))
+        seconds = time.perf_counter() - started
+        wire.send(line, _ANSWER + struct.pack("d", seconds), [numbers])
 
 
-def _answered(model: Model, columns: Mapping[str, Any], first: int) -> bytes:
-    started = time.perf_counter()
-    numbers = model.predict(columns, first)
-    seconds = time.perf_counter() - started
-    return struct.pack("d", seconds) + numbers.tobytes()
+def _asked(line: socket.socket) -> Any:
+    head, arrays = wire.receive(line)
+    return pickle.loads(head, buffers=arrays)
 
 
 if __name__ == "__main__":

@@ -119,12 +119,12 @@ def fold(batch: Batch, plan: Plan) -> Counts:
     """
     folded = _Fold(batch, plan)
     everyone = np.zeros(folded.rows, np.int64)
-    (whole,) = folded.groups("", everyone, 1)
+    whole = folded.groups("", everyone, 1)[0]
     groups = {WHOLE: folded.with_curves(whole)}
     for name, column in batch.slices.items():
         values, place = _encoded(folded.first(column))
         found = folded.groups(name, place, len(values))
-        groups |= {(name, value): g for value, g in zip(values, found, strict=True)}
+        groups |= {(name, values[each]): group for each, group in found.items()}
     return Counts(groups, _repeats(batch))
 
 
@@ -136,17 +136,17 @@ def _repeats(batch: Batch) -> Repeats | None:
 
 
 def _encoded(column: pa.Array) -> tuple[list[str], Integers]:
-    """The distinct values of a column as text, and each row's place among them."""
+    """Values of a column as text, and each row's place among them; some have no row."""
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
     names = [v or MISSING for v in column.dictionary.cast(pa.string()).to_pylist()]
-    codes = column.indices.fill_null(len(names)).to_numpy().astype(np.int64)
+    codes = column.indices
+    if codes.null_count:
+        codes = codes.fill_null(len(names))
     names.append(MISSING)
-    used = np.flatnonzero(np.bincount(codes, minlength=len(names)))
-    values = list(dict.fromkeys(names[each] for each in used.tolist()))
-    known = {value: each for each, value in enumerate(values)}
-    place = np.array([known.get(name, -1) for name in names])
-    return values, place[codes]
+    known = {value: each for each, value in enumerate(dict.fromkeys(names))}
+    place = np.array([known[name] for name in names])
+    return list(known), place.take(codes.to_numpy())
 
 
 class _Fold:
@@ -157,6 +157,7 @@ class _Fold:
         self.weights, self.named = self.first(batch.weights), self.first(batch.clusters)
         self.roles = [role for role in ROLES if role in batch.predictions]
         self.called = {role: self._called(role) for role in self.roles}
+        self.codes = self._codes()
         self.means = {each.tested: self._rows(each) for each in plan.means("")}
         self.means |= {m.name: self._rows(replace(m, clip=None)) for m in self._clipped}
 
@@ -192,11 +193,12 @@ class _Fold:
         weights = self.weights
         if weights is not None:
             columns = [column * weights for column in columns] + [weights]
-        return np.stack(columns, axis=1).astype(np.float64)
+        return np.array(columns, np.float64).T
 
-    def groups(self, column: str, place: Integers, count: int) -> list[Group]:
-        """A group for each of `count` places; `place` has shape (n,)."""
-        rows = np.bincount(place, minlength=count).tolist()
+    def groups(self, column: str, place: Integers, count: int) -> dict[int, Group]:
+        """A group for each of `count` places that has rows; `place` has shape (n,)."""
+        n = self.rows
+        rows = np.bincount(place, minlength=count) if count > 1 else np.array([n])
         weights = self.weights
         heaviest = np.ones(count) if weights is None else np.zeros(count)
         if weights is not None:
@@ -204,9 +206,9 @@ class _Fold:
         tables = self._tables(place, count)
         means = self._means(column, place, count)
         clusters = self._clusters(column, place, count)
-        return [
-            Group(
-                rows=rows[each],
+        return {
+            each: Group(
+                rows=int(rows[each]),
                 paired=len(self.roles) == 2,
                 weighted=weights is not None,
                 heaviest=float(heaviest[each]),
@@ -214,16 +216,23 @@ class _Fold:
                 means={name: found[each] for name, found in means.items()},
                 clusters=None if clusters is None else clusters[each],
             )
-            for each in range(count)
-        ]
+            for each in np.flatnonzero(rows).tolist()
+        }
+
+    def _codes(self) -> Integers | None:
+        """The cell of a Table that each row is in; none where there are no classes."""
+        if self.plan.task not in ("binary", "multiclass"):
+            return None
+        codes = self.batch.labels.astype(np.int64)
+        for role in ROLES:
+            codes = codes * self.plan.classes + self.called.get(role, 0)
+        return codes
 
     def _tables(self, place: Integers, count: int) -> list[Table]:
-        if self.plan.task not in ("binary", "multiclass"):
+        if self.codes is None:
             return [Table()] * count
-        classes, codes = self.plan.classes, self.batch.labels.astype(np.int64)
-        for role in ROLES:
-            codes = codes * classes + self.called.get(role, 0)
-        return tables.tabulate(codes, place, count, classes, self.weights)
+        classes = self.plan.classes
+        return tables.tabulate(self.codes, place, count, classes, self.weights)
 
     def _means(
         self, column: str, place: Integers, count: int

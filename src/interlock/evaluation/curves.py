@@ -42,9 +42,10 @@ COARSE = np.clip(
 def bins(scores: Floats) -> Integers:
     """The bin of each probability, (n,)."""
     nearer = np.minimum(scores, 1 - scores).astype(np.float32)
-    steps = (nearer.view(np.int32) >> 15).astype(np.int64) - (TOP - HALF)
+    steps = (nearer.view(np.int32) >> 15) - (TOP - HALF)
     steps = np.clip(steps, 0, HALF - 1)
-    return np.where(scores < 0.5, steps, BINS - 1 - steps)
+    upper = (scores >= 0.5).astype(np.int32)
+    return (steps ^ -upper) + BINS * upper  # there, BINS - 1 - steps
 
 
 class Area(NamedTuple):

@@ -284,11 +284,13 @@ def text(column: pa.Array) -> pa.DictionaryArray:
 
     So the same rows are the same bytes, whatever the files were like.
     """
-    if not pa.types.is_dictionary(column.type):
+    if pa.types.is_dictionary(column.type):
+        places = column.indices.dictionary_encode()
+        indices, values = places.indices, column.dictionary.take(places.dictionary)
+    else:
         column = column.dictionary_encode()
-    places = column.indices.dictionary_encode()
-    values = column.dictionary.take(places.dictionary).cast(pa.string())
-    return pa.DictionaryArray.from_arrays(places.indices, values)
+        indices, values = column.indices, column.dictionary
+    return pa.DictionaryArray.from_arrays(indices, values.cast(pa.string()))
 
 
 def labels(column: pa.Array, first: int) -> npt.NDArray[np.bool_]:
@@ -297,6 +299,8 @@ def labels(column: pa.Array, first: int) -> npt.NDArray[np.bool_]:
     Raises CheckBroken naming the row, counted from `first`, of any other value.
     """
     values = _plain(column)
+    if values.dtype == np.bool_:
+        return values
     wrong = np.flatnonzero(~np.isin(values, (0, 1)))
     if wrong.size:
         raise CheckBroken(

@@ -483,8 +483,8 @@ def _nats(truth: Floats) -> Floats:
 
 
 def _log_loss(batch: Batch, role: Role) -> Floats:
-    scores = batch.predictions[role]
-    return _nats(np.where(batch.labels, scores, 1 - scores))
+    """Of the distance to the wrong answer, which is to the bit the truth's chance."""
+    return _nats(np.abs(batch.predictions[role] - ~batch.labels.astype(np.bool_)))
 
 
 def _brier(batch: Batch, role: Role) -> Floats:

@@ -54,7 +54,9 @@ def of(values: Floats) -> Moments:
     """The moments of an array of shape (rows, k)."""
     mean = values.mean(axis=0) if len(values) else np.zeros(values.shape[1])
     apart = values - mean
-    return Moments(len(values), mean, apart.T @ apart)
+    # Not by BLAS, which wakes its threads for so little, and adds up as many parts.
+    scatter = np.einsum("ni,nj->ij", apart, apart)
+    return Moments(len(values), mean, scatter)
 
 
 def grouped(values: Floats, groups: Integers, count: int) -> list[Moments]:

@@ -42,14 +42,17 @@ class Repeats:
     last: int
 
     def __add__(self, other: Repeats) -> Repeats:
-        keys, place = np.unique(
-            np.concatenate([self.keys, other.keys]), return_inverse=True
-        )
-        times = np.bincount(place, np.concatenate([self.times, other.times]))
         last = min(self.last, other.last)
-        number = min(int(np.searchsorted(keys, np.uint64(last), "right")), KEPT)
-        last = int(keys[number - 1]) if number == KEPT else last
-        return Repeats(keys[:number], times[:number].astype(np.int64), last)
+        one, two = self._until(last), other._until(last)
+        both = np.concatenate([one.keys, two.keys])
+        keys, place = np.unique(both, return_inverse=True)
+        times = np.bincount(place, np.concatenate([one.times, two.times]))
+        found = Repeats(keys, times.astype(np.int64), last)
+        return found._until(int(keys[KEPT - 1])) if len(keys) > KEPT else found
+
+    def _until(self, last: int) -> Repeats:
+        number = int(np.searchsorted(self.keys, np.uint64(last), "right"))
+        return Repeats(self.keys[:number], self.times[:number], last)
 
     @property
     def copies(self) -> int:
@@ -82,9 +85,11 @@ def counted(columns: Iterable[npt.NDArray[np.generic]], rows: int) -> Repeats:
             keys = _mixed(keys + np.ascontiguousarray(numbers).view(np.uint64))
     last = 2**64 - 1
     if rows > KEPT:
-        last = int(np.partition(keys, KEPT - 1)[KEPT - 1])
-    found, times = np.unique(keys[keys <= np.uint64(last)], return_counts=True)
-    return Repeats(found, times, last)
+        smallest = np.partition(keys, KEPT - 1)[:KEPT]
+        last, tied = smallest[-1], keys[keys == smallest[-1]]
+        keys = np.concatenate([smallest[smallest < last], tied])
+    found, times = np.unique(keys, return_counts=True)
+    return Repeats(found, times, int(last))
 
 
 def _mixed(keys: Keys) -> Keys:

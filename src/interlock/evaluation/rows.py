@@ -23,6 +23,7 @@ from interlock.evaluation.moments import Floats, Integers
 
 SLICE = "slice."  # before a slice column's name in predictions.parquet
 SCORE = "score."  # before the model whose rows have this score
+FULL = ("row", "label", "candidate", "weight")  # no null: to say so saves a pass
 ADDS_UP = 1e-3  # how far from 1 the probabilities of a row may sum
 
 Own: TypeAlias = Callable[..., Any]  # labels, predictions, columns -> (n,)
@@ -52,7 +53,8 @@ def schema(settings: Evaluation) -> pa.Schema:
         (kind, data.TEXT) for kind in ("cluster", "query") if _named(settings, kind)
     ]
     fields += [(SCORE + role, pa.float64()) for role in ROLES if settings.score]
-    return pa.schema(fields + [(SLICE + name, data.TEXT) for name in settings.slices])
+    fields += [(SLICE + name, data.TEXT) for name in settings.slices]
+    return pa.schema([pa.field(*each, each[0] not in FULL) for each in fields])
 
 
 def _named(settings: Evaluation, kind: str) -> str:
@@ -161,10 +163,9 @@ def _weights(column: pa.Array, first: int) -> Floats:
 def _demand_answers(answers: Array, settings: Evaluation, first: int) -> None:
     if settings.task not in ("binary", "multiclass"):
         return
-    rows = answers.reshape(len(answers), -1)
-    bad = ~((rows >= 0) & (rows <= 1)).all(axis=1)  # NaN too
+    bad = ~((answers >= 0) & (answers <= 1))  # NaN too
     if settings.task == "multiclass":
-        bad |= np.abs(rows.sum(axis=1) - 1) > ADDS_UP
+        bad = bad.any(axis=1) | (np.abs(answers.sum(axis=1) - 1) > ADDS_UP)
     wrong = np.flatnonzero(bad)
     if wrong.size:
         many = settings.task == "multiclass"

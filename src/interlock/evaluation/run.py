@@ -195,12 +195,14 @@ def _part(
 
 
 def _writer(path: Path, settings: Evaluation) -> pq.ParquetWriter:
-    """Of predictions.parquet, in the encodings that cost a third of the usual ones."""
+    """Of predictions.parquet, in the encodings that cost a third of the usual ones.
+
+    And in the usual compression, for zstd takes twice the time to save 4 % of the size.
+    """
     schema = rows.schema(settings)
     return pq.ParquetWriter(
         path,
         schema,
-        compression="zstd",
         use_dictionary=[n for n in schema.names if schema.field(n).type == data.TEXT],
         column_encoding=ENCODINGS if settings.task != "multiclass" else None,
         write_statistics=False,

@@ -87,7 +87,7 @@ def tabulate(
 ) -> list[Table]:
     """A table for each of `count` groups; `codes`, `groups`, `weights` are (n,)."""
     size = classes**3
-    flat = groups.astype(np.int64) * size + codes
+    flat = codes if count == 1 else groups.astype(np.int64) * size + codes
     keys = np.arange(size * count) if size * count <= MOST_CELLS else None
     if keys is None:
         keys, flat = np.unique(flat, return_inverse=True)
