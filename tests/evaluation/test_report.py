@@ -29,6 +29,16 @@ ROWS = 3000
 CLASSES = ("cat", "d<b>g", "eel")
 LATER: dict[str, Any] = {  # what others add to the record
     "latency": {"ratio": {"value": 1.02, "low": 0.97, "high": 1.08}, "pairs": 1000},
+    "self_test": {
+        "sentences": [
+            "self-test: 5 of 5 plants refused; a model that guesses on 5% FAILs",
+            "self-test: no plant made 'accuracy >= <i>' FAIL",
+        ],
+        "plants": [
+            {"name": "shuffled labels", "outcome": "refused", "found": "FAIL"},
+            {"name": "a <b>twin</b>", "outcome": "held", "found": "PASS"},
+        ],
+    },
     "budget": {
         "used": 12,
         "uses": 365,
@@ -374,6 +384,9 @@ def test_what_others_add_is_shown() -> None:
     words = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert LATER["watch"]["sentence"] in words
     assert LATER["budget"]["sentence"] in words
+    assert "5 of 5 plants refused; a model that guesses" in words
+    assert "Held: a <b>twin</b>." in words
+    assert "no plant made" in report.markdown(VARIANTS["paired"])
     assert "1.02 times as long as production (95 % interval 0.97 to 1.08 )" in words
     assert "3 nights from 2026-10-01 to 2026-10-03: accuracy from 85.0 %" in words
     assert "The last sounds below 86.0 %; under alarm on 1 nights" in words
