@@ -22,7 +22,6 @@ Record = Mapping[str, Any]
 
 SHOWN = 50  # slices of a column in the report's table; metrics.json has them all
 NAMED = 10  # slices in a sentence, or in the list of the worst
-CLASSES = 12  # of a confusion that is shown as a table
 # Told by who has them.
 LATER = dict.fromkeys(("latency", "budget", "watch", "self_test"))
 SYMBOLS = {"PASS": "✓", "FAIL": "✕", "UNKNOWN": "?", "NO_PRODUCTION": "–"}
@@ -146,7 +145,7 @@ def _confusion(metrics: Record) -> Record | None:
     if metrics["settings"]["task"] == "binary":
         cells = {role: [*each.values()] for role, each in found.items()}
         found = {role: [each[:2], each[2:]] for role, each in cells.items()}
-    return {"names": names, "wide": len(names) > CLASSES, **found}
+    return {"names": names, "wide": len(names) > charts.CLASSES, **found}
 
 
 def _classes(metrics: Record) -> dict[str, list[Record]]:

@@ -197,7 +197,8 @@ def _part(
     names = [name for name in batch.schema.names if name in models.columns]
     given = models.predict(data.arrays(batch.select(names)), first)
     joined = rows.joined(batch, given, settings, first, own)
-    return joined, fold(rows.batch_of(joined, settings), _plan(settings))
+    wanted = _plan(settings, drawn=True)
+    return joined, fold(rows.batch_of(joined, settings), wanted)
 
 
 def _writer(path: Path, settings: Evaluation) -> pq.ParquetWriter:
@@ -237,9 +238,10 @@ def counted(batches: Iterable[pa.RecordBatch], settings: Evaluation) -> Counts:
     return sum(parts, start=first)
 
 
-def _plan(settings: Evaluation) -> Plan:
+def _plan(settings: Evaluation, drawn: bool = False) -> Plan:
     conditions = [gates.parse(gate, settings) for gate in settings.gates]
-    return plan(settings, [(each.metric, each.per) for each in conditions])
+    judged = [(each.metric, each.per) for each in conditions]
+    return plan(settings, judged, drawn)
 
 
 def _judged(
