@@ -336,6 +336,42 @@ def test_uses_at_once_are_all_counted(desk: Desk) -> None:
         assert desk.use(8 + number, data, uses=99)["budget"]["used"] == 4 + number
 
 
+def test_of_evaluations_at_once_no_more_are_told_than_the_budget_has(
+    desk: Desk,
+) -> None:
+    """Three find room for one: the last to enter is not told its verdict, nor later."""
+    data = desk.rows(0, 50)
+    desk.use(1, data)
+    keepers = [desk.keeper(number) for number in (2, 3, 4)]
+    for keeper in keepers:
+        keeper.look(data)
+    metrics = {"state": "PASS", "candidate": "toy"}
+    for keeper in keepers[:2]:
+        keeper.entry(metrics, desk.folder)
+    with pytest.raises(Unknown, match="used 3 of 3 times"):
+        keepers[2].entry(metrics, desk.folder)
+    desk.keeper(3).look(data)
+    with pytest.raises(Unknown, match="used 3 of 3 times"):
+        desk.keeper(4).look(data)
+
+
+def test_who_judged_when_others_had_spent_the_budget_releases_nothing(
+    desk: Desk,
+) -> None:
+    """Evaluations without a key: the first of them count, in whatever order entered."""
+    for number in range(4):
+        desk.use(number, desk.rows(0, 50), registry=None)
+    outs = [desk.folder / f"out-{run + 1}" for run in range(4)]
+    key = _signer(desk.registry)
+    uses = [ledger.enter(desk.registry, out, key) for out in reversed(outs)]
+    for use in uses[1:]:
+        assert use
+        ledger.demand_in_time(desk.registry, use)
+    with pytest.raises(Unknown, match="used 3 of 3 times"):
+        assert uses[0]
+        ledger.demand_in_time(desk.registry, uses[0])
+
+
 def test_a_night_is_what_production_did_on_rows_that_nobody_had_used(
     desk: Desk,
 ) -> None:

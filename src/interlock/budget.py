@@ -26,7 +26,7 @@ from interlock.artifact.manifest import Manifest
 from interlock.attest.statement import timestamp
 from interlock.canonical import canonical, in_decimals
 from interlock.config import Evaluation, Watch
-from interlock.errors import BadConfiguration, CheckBroken, Unknown
+from interlock.errors import BadConfiguration, CheckBroken
 from interlock.evaluation import data, files, fingerprints, watch
 from interlock.registry import ledger, rows
 from interlock.registry.access import signer
@@ -60,8 +60,16 @@ class Known:
 
     def budget(self, settings: Evaluation) -> Budget:
         """What is left of the rows."""
-        own = [use for use in self.uses if use.rows in self.related]
-        return ledger.budget(own, settings.uses, repr(settings.false_alarm))
+        return ledger.budget(self._own, settings.uses, repr(settings.false_alarm))
+
+    def budget_before(self, use: Use) -> Budget:
+        """What was left of the rows when a use was judged; now, if it is none yet."""
+        earlier = ledger.before(self._own, use)
+        return ledger.budget(earlier, use.uses, use.false_alarm)
+
+    @property
+    def _own(self) -> list[Use]:
+        return [use for use in self.uses if use.rows in self.related]
 
     def earlier(self, use: Use) -> Use | None:
         """This very use, where the ledger has it."""
@@ -119,9 +127,9 @@ class Keeper:
         watch.check(settings)
         told = {"data": files.digest(source), "identity": [*settings.identity]}
         self._known = self._looked_up(source, digest(canonical(told)))
-        budget = self._known.budget(settings)
-        if self._earlier is None and self._counts and budget.left < 1:
-            raise _spent(budget)
+        if self._counts:
+            use = self._judged.use(self._known)
+            ledger.demand_left(self._known.budget_before(use))
 
     def _looked_up(self, source: Path, data_: str) -> Known:
         """The rows in the ledger; the same bytes need not be read row by row again."""
@@ -165,7 +173,8 @@ class Keeper:
     def entry(self, metrics: Mapping[str, Any], predictions: Path) -> dict[str, Any]:
         """The `budget` and `watch` of metrics.json; the use is entered, or left.
 
-        Raises CheckBroken where this very use had another verdict.
+        Raises CheckBroken where this very use had another verdict, and Unknown where
+        evaluations at once have spent the budget meanwhile.
         """
         earlier, known = self._earlier, self._known
         if earlier and earlier.state != metrics["state"]:
@@ -174,6 +183,10 @@ class Keeper:
         if not earlier and self._counts:
             self._known = replace(known, uses=[*known.uses, use])
         entered = self._enter(use) if self._counts else "not counted: other data"
+        if self._registry and self._counts and not (earlier or entered):
+            # Whoever enters last, of evaluations at once, sees all of the others.
+            others = [u for u in ledger.beside(self._registry, use) if u.key != use.key]
+            ledger.demand_left(ledger.budget(others, use.uses, use.false_alarm))
         told = _told(self._known, self._judged.settings, entered, earlier)
         watched = watch_record(self._known, self._judged.settings.watch)
         self.sentences = tuple(each["sentence"] for each in (told, watched) if each)
@@ -277,19 +290,6 @@ def watched(registry: Registry, name: str, night: Path | None) -> dict[str, Any]
     if last and last.key not in {use.key for use in uses}:
         uses.append(last)
     return watch_record(Known("", "", entries, uses), watch.settings_of(uses))
-
-
-def _spent(budget: Budget) -> Unknown:
-    found = f"the test set was used {budget.used} of {budget.uses} times"
-    if budget.used < budget.uses:  # they were meant for fewer, or at another chance
-        share = f"{float(budget.spent / budget.false_alarm):.0%}".replace("%", " %")
-        found = f"its {budget.used} uses have taken {share} of evaluation.false_alarm"
-    return Unknown(
-        "rows with budget left for another verdict",
-        found,
-        "label fresh rows; more uses of these would make false alarms likelier than "
-        "evaluation.false_alarm says",
-    )
 
 
 def _differs(earlier: Use, state: str) -> CheckBroken:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from interlock import config as configuration
@@ -16,11 +17,11 @@ from interlock.artifact.pack import copy_out, pack
 from interlock.artifact.pins import read
 from interlock.budget import Judged, Keeper
 from interlock.canonical import canonical
-from interlock.config import Config, Evaluation
+from interlock.config import Config
 from interlock.errors import BadConfiguration, Rejected, Unknown
 from interlock.evaluation import selftest
 from interlock.evaluation.gates import Verdict
-from interlock.evaluation.run import Outcome, Version, cleared
+from interlock.evaluation.run import Outcome, Version
 from interlock.evaluation.run import evaluate as judge
 from interlock.home import note, registry_url
 from interlock.home import replace as leave
@@ -68,25 +69,9 @@ def evaluate(
         judged = Judged(own, rival, settings, exploring=bool(data))
         keeper = Keeper(judged, registry, Path(scratch), out)
         base = source.root / config.path
-        outcome = judge(candidate, production, settings, base, out, keeper)
-    outcome = replace(outcome, sentences=(*outcome.sentences, *keeper.sentences))
-    return _tested(outcome, settings, out) if self_test else outcome
-
-
-def _tested(outcome: Outcome, settings: Evaluation, out: Path) -> Outcome:
-    """The self-test of a judged evaluation; one that fails takes the verdict along."""
-    try:
-        found = selftest.self_test(
-            outcome.paths["predictions.parquet"], outcome.verdicts, settings
-        )
-        selftest.written(found, out)
-        found.demand_refusals()
-    except BaseException:
-        cleared(out)
-        for name in LEFT:  # no use to enter: nobody has seen a verdict
-            (out / name).unlink(missing_ok=True)
-        raise
-    return replace(outcome, self_test=found.sentences)
+        test = partial(selftest.passed, settings, out) if self_test else None
+        outcome = judge(candidate, production, settings, base, out, keeper, test)
+    return replace(outcome, sentences=(*outcome.sentences, *keeper.sentences))
 
 
 def _registry(url: str) -> Registry | None:

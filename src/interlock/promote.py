@@ -35,7 +35,7 @@ from interlock.home import registry_url
 from interlock.parallel import in_order
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
-from interlock.registry.ledger import LEFT, enter
+from interlock.registry.ledger import LEFT, Use, demand_in_time, enter
 from interlock.registry.records import Registry, evidence_digest
 from interlock.registry.store import read_each
 from interlock.registry.results import keep
@@ -128,22 +128,25 @@ def promote_checkout(folder: Path, channel: str, reason: str) -> Moved:
     """Release the published version of a checkout's commit, on its evidence.
 
     Raises Dirty, NoRegistry, NoKey and Unpublished where there is nothing to promote,
-    and Past for a version that something was released after.
+    Past for a version that something was released after, and Unknown for evidence from
+    a test set whose budget others had spent.
     """
-    registry, manifest, local, key = _of_checkout(folder)
+    registry, manifest, local, key, uses = _of_checkout(folder)
+    for use in uses:
+        demand_in_time(registry, use)
     return promote(registry, manifest, channel, local, key, reason)
 
 
 def attach(folder: Path) -> list[str]:
     """Attach what was found about a published checkout; the sessions that it is of."""
-    registry, manifest, local, key = _of_checkout(folder)
+    registry, manifest, local, key, _ = _of_checkout(folder)
     _attach(registry, manifest, local, key)
     return [each.session for each in local if each.tree == manifest.tree]
 
 
 def _of_checkout(
     folder: Path,
-) -> tuple[Registry, Manifest, list[Evidence], Signer]:
+) -> tuple[Registry, Manifest, list[Evidence], Signer, list[Use]]:
     source = inspect(folder)
     config = configuration.read(source.root)
     refuse_dirty(source)
@@ -153,7 +156,7 @@ def _of_checkout(
     own = [each for each in local if each.tree == source.tree]
     check_locked(own, (source.root / LOCK).read_text("utf-8", "replace"))
     # Whatever comes of the commit, its test set was used.
-    enter_uses(registry, source.root / FOLDER, own, key)
+    uses = enter_uses(registry, source.root / FOLDER, own, key)
     try:
         manifest = registry.version(config.name, source.commit)
     except KeyError:
@@ -163,16 +166,16 @@ def _of_checkout(
             "publish it first: nox -s publish",
         ) from None
     keep_results(registry, manifest, source.root / FOLDER, own, key)
-    return registry, manifest, local, key
+    return registry, manifest, local, key, uses
 
 
 def enter_uses(
     registry: Registry, folder: Path, evidence: Iterable[Evidence], key: Signer
-) -> None:
-    """Enter the use of a test set that an evaluation left in `folder`."""
-    for each in evidence:
-        if f"{EVALUATION}/{LEFT[0]}" in each.files:
-            enter(registry, folder / EVALUATION, key)
+) -> list[Use]:
+    """Enter the uses of test sets that evaluations left in `folder`."""
+    left = [each for each in evidence if f"{EVALUATION}/{LEFT[0]}" in each.files]
+    found = [enter(registry, folder / EVALUATION, key) for _ in left]
+    return [use for use in found if use]
 
 
 def keep_results(

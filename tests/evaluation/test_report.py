@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from html.parser import HTMLParser
 from math import isclose
 from typing import Any
@@ -26,9 +26,19 @@ EVIL = (
     "北京 ☃",
 )
 ROWS = 3000
-CLASSES = ("cat", "d<b>g", "eel")
+NAMES = {"multiclass": ("cat", "d<b>g", "eel"), "many": tuple("abcdefghijklmnop")}
 LATER: dict[str, Any] = {  # what others add to the record
     "latency": {"ratio": {"value": 1.02, "low": 0.97, "high": 1.08}, "pairs": 1000},
+    "self_test": {
+        "sentences": [
+            "self-test: 5 of 5 plants refused; a model that guesses on 5% FAILs",
+            "self-test: no plant made 'accuracy >= <i>' FAIL",
+        ],
+        "plants": [
+            {"name": "shuffled labels", "outcome": "refused", "found": "FAIL"},
+            {"name": "a <b>twin</b>", "outcome": "held", "found": "PASS"},
+        ],
+    },
     "budget": {
         "used": 12,
         "uses": 365,
@@ -64,13 +74,17 @@ def judged(production: bool = True, column: str = "group", task: str = "binary")
     settings = Evaluation(
         *("<b>data</b>", "label", tuple(map(Gate, gate))),
         slices=(column,),
-        task=task,  # type: ignore[arg-type]
-        classes=CLASSES if task == "multiclass" else (),
+        task="multiclass" if task == "many" else task,  # type: ignore[arg-type]
+        classes=NAMES.get(task, ()),
+        query="query" if task == "ranking" else "",
         clip={"mae": 5.0, "rmse": 5.0} if task == "regression" else {},
     )
     conditions = [gates.parse(each, settings) for each in settings.gates]
-    wanted = plan(settings, [(each.metric, each.per) for each in conditions])
-    counts: Counts = fold(Batch(labels, given, slices), wanted)
+    judged = [(each.metric, each.per) for each in conditions]
+    wanted = plan(settings, judged, drawn=True)
+    queries = np.arange(ROWS) // 10 if task == "ranking" else None
+    batch = Batch(labels, given, slices, queries=queries)
+    counts: Counts = fold(batch, wanted)
     verdicts = gates.judge(conditions, counts, settings)
     facts = record.Facts("<i>@1", "<u>@0" if production else None, "d" * 64)
     return record.metrics(facts, counts, verdicts, settings, "p" * 64, 1.0)
@@ -87,10 +101,10 @@ def binary(chance: np.random.Generator, column: str) -> Any:
     return labels, {"candidate": scores, "production": other}, gate
 
 
-def multiclass(chance: np.random.Generator, column: str) -> Any:
-    """Probabilities of three classes."""
-    labels = chance.integers(0, 3, ROWS)
-    raw = chance.random((2, ROWS, 3)) + 0.7 * np.eye(3)[labels]
+def multiclass(chance: np.random.Generator, column: str, classes: int = 3) -> Any:
+    """Probabilities of some classes."""
+    labels = chance.integers(0, classes, ROWS)
+    raw = chance.random((2, ROWS, classes)) + 0.7 * np.eye(classes)[labels]
     mine, theirs = raw / raw.sum(axis=2, keepdims=True)
     return labels, {"candidate": mine, "production": theirs}, ("accuracy >= 0.5",)
 
@@ -103,7 +117,21 @@ def regression(chance: np.random.Generator, column: str) -> Any:
     return labels, {"candidate": mine, "production": theirs}, gate
 
 
-TASKS = {"binary": binary, "multiclass": multiclass, "regression": regression}
+def ranking(chance: np.random.Generator, column: str) -> Any:
+    """Queries of ten answers, of which some are relevant."""
+    labels = (chance.random(ROWS) < 0.2) * chance.integers(1, 4, ROWS)
+    mine, theirs = labels + chance.normal(0, 1.5, (2, ROWS)).round(1)
+    gate = ("ndcg >= 0.3",)
+    return labels, {"candidate": mine, "production": theirs}, gate
+
+
+TASKS: dict[str, Any] = {
+    "binary": binary,
+    "multiclass": multiclass,
+    "many": partial(multiclass, classes=16),
+    "regression": regression,
+    "ranking": ranking,
+}
 
 
 class Page(HTMLParser):
@@ -163,7 +191,9 @@ VARIANTS = {
     "paired": judged() | LATER,
     "first": judged(False),
     "multiclass": judged(task="multiclass"),
+    "many": judged(task="many"),
     "regression": judged(task="regression"),
+    "ranking": judged(task="ranking"),
 }
 
 
@@ -222,11 +252,21 @@ def test_it_is_small(variant: str) -> None:
     assert len(written(variant).encode()) < 200_000
 
 
+PLOTS = {
+    "paired": 5,
+    "first": 4,
+    "multiclass": 2,
+    "many": 3,
+    "regression": 3,
+    "ranking": 2,
+}
+
+
 def test_every_plot_has_a_text_alternative(page: Page, variant: str) -> None:
     """With numbers in it; the bars beside numbers that say the same are left out."""
     text = written(variant)
     plots = [each for each in page.all("svg") if each.get("role") == "img"]
-    assert len(plots) == {"paired": 5, "first": 4}.get(variant, 0)
+    assert len(plots) == PLOTS[variant]
     for plot in plots:
         title, says = (plot["aria-labelledby"] or "").split()
         assert re.search(rf'id="{title}">\w', text)
@@ -374,6 +414,9 @@ def test_what_others_add_is_shown() -> None:
     words = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert LATER["watch"]["sentence"] in words
     assert LATER["budget"]["sentence"] in words
+    assert "5 of 5 plants refused; a model that guesses" in words
+    assert "Held: a <b>twin</b>." in words
+    assert "no plant made" in report.markdown(VARIANTS["paired"])
     assert "1.02 times as long as production (95 % interval 0.97 to 1.08 )" in words
     assert "3 nights from 2026-10-01 to 2026-10-03: accuracy from 85.0 %" in words
     assert "The last sounds below 86.0 %; under alarm on 1 nights" in words

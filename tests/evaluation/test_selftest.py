@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,6 @@ def test_every_plant_is_refused(
     assert line.startswith("self-test: 5 of 5 plants refused; a model that guesses on")
     assert found.noticed in (0.1, 0.2)
     found.demand_refusals()
-    selftest.written(found, tmp_path)
-    record = json.loads((tmp_path / "self-test.json").read_text("utf-8"))
-    assert [each["name"] for each in record["plants"]] == [*outcomes(found)]
-    assert "5 of 5 plants" in (tmp_path / "summary.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +129,26 @@ def test_a_bound_that_everything_reaches_is_found_out(
         found.demand_refusals()
     assert "a model that knows nothing, shuffled labels" in refusal.value.expected
     assert refusal.value.exit_code == 5
+
+
+def test_what_was_found_is_left_also_by_gates_that_fail(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """And is the record that the report tells of."""
+    for gate, expected in (NUMBER, "refused"), ("accuracy >= 0.1", "let through"):
+        chosen = settings(gate)
+        path = predictions(tmp_path, chosen)
+        before = gates.judge(
+            [gates.parse(Gate(gate), chosen)], recount(path, chosen), chosen
+        )
+        found = None
+        with suppress(CheckBroken):
+            found = selftest.passed(chosen, tmp_path, path, before)
+        left = json.loads((tmp_path / "self-test.json").read_text("utf-8"))
+        plants = {each["name"]: each["outcome"] for each in left["plants"]}
+        assert plants["shuffled labels"] == expected
+        assert (found and json.loads(json.dumps(found))) in (None, left)
+        assert (found is None) is (expected == "let through")
 
 
 @pytest.mark.parametrize("always", [gates.State.PASS, gates.State.FAIL])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,6 +19,10 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from interlock.evaluation import wording
 
 Record = Mapping[str, Any]
 
@@ -78,15 +82,22 @@ STROKES: Mapping[str, Mapping[str, Any]] = {  # from the back to the front
 
 
 def charts(metrics: Record) -> list[Chart]:
-    """The plots of a binary classifier; of another task there is none."""
+    """The plots of a task; where nothing was counted for them there is none."""
     curves = metrics["curves"] or {}
     models = [
         Drawn(name, stroke, curves[name], metrics["whole"][name])
         for name, stroke in STROKES.items()
         if name in curves
     ]
+    task = metrics["settings"]["task"]
+    if task == "multiclass":
+        return _of_classes(metrics)
     if not models:
         return []
+    if task == "regression":
+        return [_answers(models), _errors(models), _mean_errors(models)]
+    if task == "ranking":
+        return [_queries(models, metrics["settings"]["top_k"]), _places(models)]
     share = metrics["whole"]["positives"] / metrics["rows"]
     return [
         _roc(models),
@@ -107,8 +118,12 @@ def _drawing(width: float = 4.8, height: float = 3.4) -> Iterator[tuple[Figure, 
 
 def _legend(axes: Axes, place: str) -> None:
     """The candidate first."""
+    axes.legend(*_front_first(axes), loc=place)
+
+
+def _front_first(axes: Axes) -> tuple[list[Any], list[str]]:
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc=place)
+    return handles[::-1], labels[::-1]
 
 
 def _areas(models: Sequence[Drawn], metric: str) -> dict[str, str]:
@@ -157,17 +172,14 @@ def _calibration(models: Sequence[Drawn]) -> Chart:
     with _drawing() as (figure, axes):
         axes.plot([0, 1], [0, 1], ":", color=INK, alpha=0.6, linewidth=1)
         far = {}
-        for name, stroke, curves, _ in models:
-            bins = curves["calibration"]
+        for model in models:
+            bins = model.curves["calibration"]
             means = [each["predicted"] for each in bins]
-            low, rates, high = zip(*(_ends(b["positive"]) for b in bins), strict=True)
-            front = name == "candidate"
-            if front:
-                axes.vlines(means, low, high, color=CANDIDATE, linewidth=1.2)
-            dots = {"marker": "o", "ms": 3.5} if front else {}
-            axes.plot(means, rates, **stroke, **dots, label=name)
+            rates = _points(axes, model, means, [each["positive"] for each in bins])
             most = max(range(len(bins)), key=lambda k: abs(rates[k] - means[k]))
-            far[name] = f"says {means[most]:.2f} where {rates[most]:.2f} are positive"
+            far[model.name] = (
+                f"says {means[most]:.2f} where {rates[most]:.2f} are positive"
+            )
         axes.set(xlabel="predicted probability", ylabel="share that is positive")
         _legend(axes, "upper left")
         says = f"Mean distance from the diagonal: {_said(errors)}. Farthest: "
@@ -202,6 +214,237 @@ def _distribution(models: Sequence[Drawn]) -> Chart:
 
 
 BELOW = 0.48  # the edge of a bin, of 25, that is the nearest below a half
+
+
+def _answers(models: Sequence[Drawn]) -> Chart:
+    with _drawing(4.8, 4.4) as (figure, axes):
+        window = models[0].curves["squares"]
+        low, high = window["low"], window["high"]
+        axes.plot([low, high], [low, high], ":", color=INK, alpha=0.6, linewidth=1)
+        for model in models:
+            shares = model.curves["squares"]["shares"]
+            _boxes(axes, model.name, shares, low, (high - low) / SQUARES)
+        axes.set(xlabel="truth", ylabel="prediction")
+        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        _legend(axes, "upper left")
+        near = {
+            name: f"{each['within_50']:.3g} and {each['within_90']:.3g}"
+            for name, each in ((m.name, m.curves["errors"]) for m in models)
+        }
+        beyond = _shares(models, lambda each: each["squares"]["outside"])
+        says = (
+            "The larger a square, the more rows. A half, and nine tenths, are within "
+        )
+        says += f"so much of the truth: {_said(near)}. "
+        says += f"Outside the plot: {beyond}."
+        svg = _svg(figure, "answers")
+    return Chart("answers", "Prediction and truth", says, svg)
+
+
+SQUARES = 20  # a side, as `drawn` has them
+SMALLEST = 0.08  # of the side of the largest square
+
+
+def _boxes(
+    axes: Axes, role: str, found: Sequence[Any], low: float, side: float
+) -> None:
+    """Squares whose areas are shares: production's hollow, the candidate's full.
+
+    `found` has the column, the row and the share of each.
+    """
+    columns, rows, shares = np.array(found).T
+    halves = side / 2 * np.maximum(np.sqrt(shares / shares.max()), SMALLEST) * 0.92
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
+    middles = low + (np.stack([columns, rows], axis=1) + 0.5) * side
+    outlines = middles[:, None] + halves[:, None, None] * corners
+    codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY] * len(outlines)
+    look: Any = {"facecolor": CANDIDATE, "linewidth": 0}
+    if role == "production":
+        look = {"facecolor": "none", "edgecolor": PRODUCTION, "linewidth": 1.8}
+        look["alpha"] = 0.6
+    path = Path(outlines.reshape(-1, 2), codes)
+    axes.add_patch(PathPatch(path, **look, label=role))
+
+
+def _errors(models: Sequence[Drawn]) -> Chart:
+    with _drawing() as (figure, axes):
+        window = models[0].curves["errors"]
+        for name, stroke, curves, _ in models:
+            shares = 100 * np.array(curves["errors"]["shares"])
+            edges = np.linspace(window["low"], window["high"], len(shares) + 1)
+            axes.stairs(shares, edges, **stroke, label=name, baseline=None)
+        axes.axvline(0, linestyle=":", color=INK, alpha=0.6, linewidth=1)
+        axes.set(xlabel="prediction less truth", ylabel="% of rows")
+        axes.set_ylim(0, None)
+        _legend(axes, "upper right")
+        middle = {m.name: f"{m.curves['errors']['median']:+.3g}" for m in models}
+        beyond = _shares(models, lambda each: each["errors"]["outside"])
+        says = f"The error in the middle: {_said(middle)}. Outside the plot: {beyond}."
+        return Chart("errors", "Errors", says, _svg(figure, "errors"))
+
+
+def _mean_errors(models: Sequence[Drawn]) -> Chart:
+    with _drawing() as (figure, axes):
+        axes.axhline(0, linestyle=":", color=INK, alpha=0.6, linewidth=1)
+        far = {}
+        for model in models:
+            bins = model.curves["means"]
+            given = [each["predicted"] for each in bins]
+            means = _points(axes, model, given, [each["error"] for each in bins])
+            most = max(range(len(bins)), key=lambda k: abs(means[k]))
+            far[model.name] = f"{means[most]:+.3g} where it predicts {given[most]:.4g}"
+        axes.set(xlabel="prediction", ylabel="mean of prediction less truth")
+        _legend(axes, "best")
+        says = f"Of {len(models[-1].curves['means'])} groups of like predictions, as "
+        says += f"many rows in each, the farthest off: {_said(far)}. "
+        says += "Bars: the candidate's intervals, asymptotic."
+        svg = _svg(figure, "means")
+    return Chart("means", "Mean error by prediction", says, svg)
+
+
+def _points(
+    axes: Axes, model: Drawn, places: Sequence[float], numbers: Sequence[Record]
+) -> Sequence[float]:
+    """A line through the values, with the candidate's intervals; the values."""
+    low, values, high = zip(*map(_ends, numbers), strict=True)
+    front = model.name == "candidate"
+    if front:
+        axes.vlines(places, low, high, color=CANDIDATE, linewidth=1.2)
+    dots = {"marker": "o", "ms": 3.5} if front else {}
+    axes.plot(places, values, **model.stroke, **dots, label=model.name)
+    return values
+
+
+def _queries(models: Sequence[Drawn], k: int) -> Chart:
+    with _drawing() as (figure, axes):
+        for name, stroke, curves, _ in models:
+            shares = 100 * np.array(curves["queries"])
+            edges = np.linspace(0, 1, len(shares) + 1)
+            axes.stairs(shares, edges, **stroke, label=name, baseline=None)
+        axes.set(xlabel=f"NDCG@{k} of the query", ylabel="% of queries")
+        axes.set_ylim(0, None)
+        _legend(axes, "best")
+        width = 1 / len(models[-1].curves["queries"])
+        worst = _shares(models, lambda each: each["queries"][0])
+        best = _shares(models, lambda each: each["queries"][-1])
+        says = f"Below {width:g}: {worst} of queries. {1 - width:g} or more: {best}."
+        return Chart("queries", "Queries", says, _svg(figure, "queries"))
+
+
+def _places(models: Sequence[Drawn]) -> Chart:
+    with _drawing() as (figure, axes):
+        first, last = {}, {}
+        for model in models:
+            places = model.curves["places"]
+            numbers = [each["relevant"] for each in places]
+            by = [each["place"] for each in places]
+            values = _points(axes, model, by, numbers)
+            first[model.name] = _percent(values[0])
+            last[model.name] = _percent(values[-1])
+        axes.set(xlabel="place", ylabel="share that is relevant")
+        axes.set_ylim(0, None)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _legend(axes, "best")
+        says = (
+            f"At place {by[0]}: {_said(first)} of the answers are relevant; at place "
+        )
+        says += f"{by[-1]}: {_said(last)}. Bars: the candidate's intervals."
+        return Chart("places", "Relevance by place", says, _svg(figure, "places"))
+
+
+LISTED = 24  # classes in a plot: those that the candidate is worst at
+
+
+def _of_classes(metrics: Record) -> list[Chart]:
+    whole = metrics["whole"]
+    roles = [role for role in STROKES if whole[role]]
+    found = []
+    for kind in ("recall", "precision"):
+        names = metrics["settings"]["classes"]
+        numbers = {r: [whole[r][f"{kind}[{n}]"] for n in names] for r in roles}
+        found.append(_by_class(kind, names, numbers))
+    if CLASSES < len(names) <= MOST:
+        found.append(_confusion(names, {r: whole[r]["confusion"] for r in roles}))
+    return found
+
+
+CLASSES = 12  # of a confusion that the report shows as a table
+MOST = 60  # of one that it draws
+RARE = 0.01  # of a truth's rows: a mistake that is not drawn
+MISTAKES = 5  # that are named
+
+
+def _confusion(
+    names: Sequence[str], confusions: Mapping[str, Sequence[Sequence[int]]]
+) -> Chart:
+    """The truths down, the answers across: the shares of a truth's rows as squares."""
+    count = len(names)
+    with _drawing(4.8, 4.6) as (figure, axes):
+        for role, cells in confusions.items():
+            rows = np.array(cells, float)
+            shares = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1)
+            truth, called = np.nonzero(shares >= RARE)
+            found = np.stack([called, truth, shares[truth, called]], axis=1)
+            _boxes(axes, role, [*found], -0.5, 1.0)
+        axes.set(xlabel="answer, by the number of the class", ylabel="truth")
+        axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect="equal")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(integer=True)
+        figure.legend(*_front_first(axes), loc="outside upper right", ncols=2)
+        svg = _svg(figure, "confused")
+    mine = np.array(confusions["candidate"])
+    np.fill_diagonal(mine, 0)
+    most = np.argsort(-mine, axis=None, kind="stable")[:MISTAKES]
+    said = [
+        f"{wording.name(names[truth])} called {wording.name(names[called])} "
+        + _said(
+            {role: f"{cells[truth][called]:,}" for role, cells in confusions.items()}
+        )
+        for truth, called in (divmod(int(each), count) for each in most)
+        if mine[truth][called]
+    ]
+    says = (
+        f"Classes are numbered from 0 to {count - 1}; mistakes in less than 1 % of a "
+    )
+    says += (
+        f"truth's rows are not drawn. The most, in rows: {'; '.join(said) or 'none'}."
+    )
+    return Chart("confused", "Confusion", says, svg)
+
+
+def _by_class(
+    kind: str, names: Sequence[str], numbers: Mapping[str, Sequence[Record]]
+) -> Chart:
+    """A bar for each class, the lowest first; production's is wide and pale."""
+    values = {
+        role: [each["value"] or 0.0 for each in mine] for role, mine in numbers.items()
+    }
+    order = sorted(range(len(names)), key=lambda k: values["candidate"][k])[:LISTED]
+    rows = np.arange(len(order))[::-1]
+    with _drawing(4.8, 1.3 + 0.26 * len(order)) as (figure, axes):
+        for role, mine in values.items():
+            look: Any = {"height": 0.8, "alpha": 0.45, "color": PRODUCTION}
+            if role == "candidate":
+                look = {"height": 0.34, "color": CANDIDATE}
+            axes.barh(rows, [100 * mine[k] for k in order], **look, label=role)
+        low, _, high = np.array([_ends(numbers["candidate"][k]) for k in order]).T
+        axes.hlines(rows, 100 * low.astype(float), 100 * high.astype(float), color=INK)
+        axes.set_yticks(rows, [wording.name(names[k]) for k in order])
+        axes.set(xlim=(0, 100), xlabel=f"{kind} in %")
+        axes.grid(visible=False, axis="y")
+        figure.legend(*_front_first(axes), loc="outside upper right", ncols=2)
+        svg = _svg(figure, kind)
+    lowest = order[0]
+    said = {role: _percent(mine[lowest]) for role, mine in values.items()}
+    says = f"The lowest: {wording.name(names[lowest])}, {_said(said)}. "
+    if len(names) > LISTED:
+        says += f"The {LISTED} lowest of {len(names)} classes. "
+    says += "Lines: the candidate's intervals."
+    return Chart(kind, f"{kind.capitalize()} by class", says, svg)
+
+
+def _shares(models: Sequence[Drawn], of: Callable[[Record], float]) -> str:
+    return _said({each.name: _percent(of(each.curves)) for each in models})
 
 
 def trend(watch: Record) -> Chart:

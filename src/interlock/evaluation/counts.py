@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from interlock.config import Evaluation
-from interlock.evaluation import curves, moments, repeats, tables
+from interlock.evaluation import curves, fits, moments, ranking, repeats, tables
 from interlock.evaluation.batch import Batch
+from interlock.evaluation.fits import Fit
 from interlock.evaluation.metrics import (
     ROLES,
     Fraction,
@@ -27,6 +28,7 @@ from interlock.evaluation.metrics import (
     catalogue,
 )
 from interlock.evaluation.moments import Clusters, Floats, Integers, Moments, merged
+from interlock.evaluation.ranking import Places
 from interlock.evaluation.repeats import Repeats
 from interlock.evaluation.tables import Role, Table
 
@@ -45,6 +47,7 @@ class Plan:
     task: str = "binary"
     threshold: float = 0.5
     classes: int = 2
+    drawn: bool = False  # whether also what only plots show
 
     def means(self, column: str) -> list[Mean]:
         """The means to count on the whole (""), or by the slices of a column."""
@@ -54,13 +57,15 @@ class Plan:
         return [each for each in found if each.name in wanted]
 
 
-def plan(settings: Evaluation, judged: Iterable[tuple[str, str]] = ()) -> Plan:
+def plan(
+    settings: Evaluation, judged: Iterable[tuple[str, str]] = (), drawn: bool = False
+) -> Plan:
     """The plan for these settings; `judged` are the gates' (metric, `per` column)."""
     known, by = catalogue(settings), dict[str, frozenset[str]]()
     for metric, column in judged:
         by[column] = by.get(column, frozenset()) | {metric}
     classes = len(settings.classes) or 2
-    return Plan(known, by, settings.task, settings.threshold, classes)
+    return Plan(known, by, settings.task, settings.threshold, classes, drawn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +109,7 @@ def _both(one: Group, other: Group) -> Group:
         production=_sum(one.production, other.production),
         joint=_sum(one.joint, other.joint),
         labels=_sum(one.labels, other.labels),
+        plots=merged(one.plots, other.plots),
     )
 
 
@@ -253,14 +259,15 @@ class _Fold:
         groups, members = np.divmod(both, len(values))
         found: list[dict[str, Clusters]] = [{} for _ in range(count)]
         for name in sorted(self.plan.judged.get(column, ())):
-            vectors = self._vectors(self.plan.metrics[name])
+            metric = self.plan.metrics[name]
+            vectors = self._vectors(metric)
             if vectors is None:
                 continue
             sums = moments.totals(vectors, inverse, len(both))
             for group in range(count):
                 mine = np.flatnonzero(groups == group)
                 mine = mine[np.argsort(keys[members[mine]])]
-                found[group][name] = Clusters(keys[members[mine]], sums[mine])
+                found[group][metric.tested] = Clusters(keys[members[mine]], sums[mine])
         return found
 
     def _vectors(self, metric: Metric) -> Floats | None:
@@ -280,7 +287,9 @@ class _Fold:
         return np.stack(kinds, axis=1)
 
     def with_curves(self, group: Group) -> Group:
-        """The whole, with the histograms of a binary classifier's scores."""
+        """The whole, with what is counted of it alone."""
+        if self.plan.drawn:
+            group = replace(group, plots=self._plots())
         if self.plan.task == "regression":
             own = moments.spread(self.batch.labels, self.batch.weights)
             return replace(group, labels=own)
@@ -299,6 +308,21 @@ class _Fold:
             production=spread("production"),
             joint=curves.together(labels, *both),
         )
+
+    def _plots(self) -> dict[Role, Fit | Places]:
+        labels, given = self.batch.labels, self.batch.predictions
+        queries, weights = self.batch.queries, self.weights
+        if self.plan.task == "regression":
+            return {r: fits.counted(labels, given[r], weights) for r in self.roles}
+        if queries is None:
+            return {}
+        gains = self.means["ndcg"][:, : len(self.roles)].T
+        if weights is not None:
+            gains = gains / weights
+        return {
+            role: ranking.by_place(labels, given[role], queries, own, weights)
+            for role, own in zip(self.roles, gains, strict=True)
+        }
 
 
 def _key(value: str) -> int:

@@ -22,6 +22,7 @@ from interlock.errors import BadConfiguration
 from interlock.evaluation import ranking
 from interlock.evaluation.batch import Batch
 from interlock.evaluation.curves import Joint, Scores
+from interlock.evaluation.fits import Fit
 from interlock.evaluation.intervals import Difference, Interval, Proportion, Sample
 from interlock.evaluation.moments import (
     Clusters,
@@ -32,6 +33,7 @@ from interlock.evaluation.moments import (
     from_cells,
     of,
 )
+from interlock.evaluation.ranking import Places
 from interlock.evaluation.samples import (
     LEAST_CLUSTERS,
     LEAST_ROWS,
@@ -71,6 +73,7 @@ class Group:
     production: Scores | None = None
     joint: Joint | None = None
     labels: Spread | None = None  # of a regression's labels
+    plots: Mapping[Role, Fit | Places] = field(default_factory=dict)
 
     @property
     def is_plain(self) -> bool:
@@ -128,6 +131,11 @@ class Metric(ABC):
         return ""
 
     @property
+    def tested(self) -> str:
+        """The name of what is counted for its tests."""
+        return self.name
+
+    @property
     def sign(self) -> int:
         """Of the metric in its sample."""
         return 1 if self.higher else -1
@@ -156,9 +164,9 @@ class Metric(ABC):
         section 8.2, where it is deff.
         """
         rows, clusters = self.by_row(group), group.clusters or {}
-        if rows is None or self.name not in clusters:
+        if rows is None or self.tested not in clusters:
             return nan
-        whole = of(clusters[self.name].sums)
+        whole = of(clusters[self.tested].sums)
         _, along = _influence(whole, roles, len(whole.mean) // (2 + 2 * group.paired))
         alone = rows.rows * rows.variance(along)
         return whole.rows * whole.variance(along) / alone if alone > 0 else nan
@@ -308,13 +316,24 @@ class Mean(Metric):
         return self.name if self.clip is None else f"{self.name} clipped"
 
     @property
+    def apart(self) -> list[Mean]:
+        """The mean that is tested and, where that has a clip, the mean itself."""
+        if self.clip is None:
+            return [self]
+        limit = sqrt(self.clip) if self.root else self.clip
+        title = f"{self.title}, clipped at {limit:g}"
+        ends = Interval(self.range.low, self.clip)
+        one = replace(self, name=self.tested, title=title, range=ends, clip=None)
+        return [one, replace(self, clip=None)]
+
+    @property
     def _span(self) -> Interval:
         low, high = self.range
         high = high if self.clip is None else self.clip
         return Interval(low, high) if self.higher else Interval(-high, -low)
 
     def _means(self, group: Group) -> Means | None:
-        found = group.counted(self.name, self.by_row)
+        found = group.counted(self.tested, self.by_row)
         if found is None:
             return None
         moments = found.mapped(np.diag([self.sign, 1] * (1 + group.paired)))
@@ -648,6 +667,12 @@ def _reciprocal_rank(batch: Batch, role: Role) -> Floats:
 
 def _hits(batch: Batch, role: Role, k: int) -> Floats:
     return ranking.hits(*_ranked(batch, role), k)
+
+
+def shown(known: Mapping[str, Metric]) -> dict[str, Metric]:
+    """What a record has numbers of: of a loss with a `clip`, with it and without it."""
+    parts = (m.apart if isinstance(m, Mean) else [m] for m in known.values())
+    return {each.name: each for part in parts for each in part}
 
 
 def _own(settings: Evaluation) -> list[Metric]:

@@ -7,6 +7,8 @@ row's query from 0 on, rows of one together.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from interlock.evaluation.moments import Floats, Integers
@@ -28,11 +30,17 @@ def ndcg(labels: Floats, scores: Floats, queries: Integers, k: int) -> Floats:
 def _gains(labels: Floats, scores: Floats, queries: Integers, k: int) -> Floats:
     order, places = _ordered(scores, queries)
     discounts = np.where(places < k, 1 / np.log2(places + 2), 0.0)
-    new = np.diff(scores[order], prepend=np.nan) != 0
-    tied = np.cumsum(new | (places == 0)) - 1
-    shared = np.bincount(tied, discounts) / np.bincount(tied)
-    gains = np.bincount(queries[order], labels[order] * shared[tied])
+    shared = _shared(discounts, scores[order], places)
+    gains = np.bincount(queries[order], labels[order] * shared)
     return gains.astype(np.float64)
+
+
+def _shared(values: Floats, scores: Floats, places: Integers) -> Floats:
+    """Each answer's value, or the mean of those with its score; all (n,), in order."""
+    new = np.diff(scores, prepend=np.nan) != 0
+    tied = np.cumsum(new | (places == 0)) - 1
+    means = np.bincount(tied, values) / np.bincount(tied)
+    return np.asarray(means[tied])
 
 
 def _ordered(scores: Floats, queries: Integers) -> tuple[Integers, Integers]:
@@ -67,3 +75,51 @@ def reciprocal_rank(labels: Floats, scores: Floats, queries: Integers) -> Floats
 def hits(labels: Floats, scores: Floats, queries: Integers, k: int) -> Floats:
     """1 where a relevant answer is among the first k, else 0."""
     return (first_relevant(labels, scores, queries) <= k).astype(np.float64)
+
+
+PLACES = 10  # from the first on, that a plot shows
+BINS = 20  # of a metric of each query, from 0 to 1
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """One model's answers by their place, and its queries by how well they went."""
+
+    asked: Floats  # (PLACES,): queries with so many answers, each by its weight
+    relevant: Floats  # (PLACES,): those with a relevant answer there
+    queries: Floats  # (BINS,): by their NDCG
+
+    def __add__(self, other: Places) -> Places:
+        return Places(
+            self.asked + other.asked,
+            self.relevant + other.relevant,
+            self.queries + other.queries,
+        )
+
+
+def by_place(
+    labels: Floats,
+    scores: Floats,
+    queries: Integers,
+    gains: Floats,
+    weights: Floats | None,
+) -> Places:
+    """The places of a batch; `gains`, the NDCG, and `weights` are (queries,).
+
+    Answers with the same score share their places.
+    """
+    order, places = _ordered(scores, queries)
+    weight = np.ones(len(gains)) if weights is None else weights
+    shown = places < PLACES
+    found = (labels[order] > 0).astype(np.float64)
+    relevant = _shared(found, scores[order], places)
+    by_row = weight[queries[order]]
+    asked, good = (
+        np.bincount(places[shown], each[shown], PLACES).astype(np.float64)
+        for each in (by_row, relevant * by_row)
+    )
+    return Places(
+        asked,
+        good,
+        np.histogram(np.clip(gains, 0, 1), BINS, (0.0, 1.0), weights=weight)[0],
+    )

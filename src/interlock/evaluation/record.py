@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass
 from math import inf, isfinite
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from interlock.config import Evaluation
+from interlock.evaluation import drawn
 from interlock.evaluation.counts import Counts
-from interlock.evaluation.curves import Scores
 from interlock.evaluation.gates import (
     LEVEL,
     Condition,
@@ -24,17 +22,12 @@ from interlock.evaluation.gates import (
 )
 from interlock.evaluation.intervals import Difference, Sample, mcnemar
 from interlock.evaluation.latency import Ratios
-from interlock.evaluation.metrics import ROLES, Group, Metric, catalogue
-from interlock.evaluation.moments import Floats
+from interlock.evaluation.metrics import Group, Metric, catalogue, shown
 from interlock.evaluation.multiplicity import benjamini_hochberg
 from interlock.evaluation.samples import is_asymptotic
 from interlock.evaluation.tables import Role
 
 Record: TypeAlias = dict[str, Any]
-
-POINTS = 150  # of a curve: it bends less than a plot shows
-COARSE = 25  # bins of a score histogram
-ROUNDED = 5  # digits of what is only drawn
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ def metrics(
     seconds: float,
 ) -> Record:
     """All of metrics.json; a number that is undefined, or infinite, is null."""
-    known = catalogue(settings)
+    known = shown(catalogue(settings))
     leading = next(iter(known.values()))
     return {
         "state": overall(verdicts),
@@ -66,13 +59,14 @@ def metrics(
         "confidence": LEVEL,
         "whole": _whole(counts, known),
         "metrics": [_described(metric) for metric in known.values()],
-        "curves": _curves(counts.whole),
+        "curves": drawn.curves(counts.whole),
         "slices": _slices(counts, settings, leading, verdicts),
         "data": {"from": settings.data, "sha256": facts.data},
         "predictions": {"sha256": predictions},
         "settings": asdict(settings),
-        "budget": None,  # these two are for who keeps account
+        "budget": None,  # these are for who keeps account, and tests
         "watch": None,
+        "self_test": None,
         "seconds": round(seconds, 3),
     }
 
@@ -208,46 +202,6 @@ def _change(metric: Metric, group: Group) -> Record:
     return {"value": _number(value), **_ends(metric, metric.gain(group))}
 
 
-def _curves(whole: Group) -> Record | None:
-    """What the report draws of a binary classifier's scores, for each model."""
-    models = zip(ROLES, (whole.candidate, whole.production), strict=True)
-    return {role: _drawn(scores) for role, scores in models if scores} or None
-
-
-def _drawn(scores: Scores) -> Record:
-    false, true = scores.roc()
-    negatives, positives = scores.labels
-    called = false * negatives + true * positives
-    some = called > 0
-    precision = true[some] * positives / called[some]
-    low, high = scores.coarse(COARSE)
-    return {
-        "roc": _thinned(false, true, (false + true) / 2),
-        "precision_recall": _thinned(true[some], precision, true[some]),
-        "calibration": _calibration(scores),
-        "scores": {"negative": low.tolist(), "positive": high.tolist()},
-    }
-
-
-def _thinned(x: Floats, y: Floats, along: Floats) -> list[list[float]]:
-    """The first point in each step of `along`, which goes from 0 to 1; (m, 2)."""
-    new = np.diff(np.floor(along * POINTS), prepend=-1.0) > 0
-    new[-1] = True
-    points: list[list[float]] = np.round(np.stack([x, y], 1)[new], ROUNDED).tolist()
-    return points
-
-
-def _calibration(scores: Scores) -> list[Record]:
-    """The share of positives in each bin of the probability, with its interval."""
-    found = []
-    for predicted, hits in zip(*scores.calibration(), strict=True):
-        low, high = hits.interval(1 - LEVEL)
-        share = {"value": _number(hits.estimate), "low": low, "high": high}
-        mean = round(float(predicted), ROUNDED)
-        found.append({"predicted": mean, "rows": hits.rows, "positive": share})
-    return found
-
-
 def _slices(
     counts: Counts,
     settings: Evaluation,
@@ -255,10 +209,11 @@ def _slices(
     verdicts: Sequence[Verdict],
 ) -> list[Record]:
     """A record for each slice, within its column by the evidence of harm."""
-    conditions = [verdict.condition for verdict in verdicts]
+    judged = {m.name for m in catalogue(settings).values() if m.tested == leading.name}
+    conditions = [v.condition for v in verdicts if v.condition.metric in judged]
     found = []
     for column in settings.slices:
-        bound = _bound(conditions, leading, column, counts.whole.paired)
+        bound = _bound(conditions, column, counts.whole.paired)
         judge = _Judge(counts.whole, leading, bound, settings.false_pass)
         records = [
             _slice(column, value, group, leading) | judge.of(group)
@@ -271,14 +226,10 @@ def _slices(
     return found
 
 
-def _bound(
-    conditions: Sequence[Condition], leading: Metric, column: str, paired: bool
-) -> float | None:
+def _bound(conditions: Sequence[Condition], column: str, paired: bool) -> float | None:
     """What a slice is to reach: by its column's gate, else by that of the whole."""
     fit = {
-        each.per: each.least
-        for each in reversed(conditions)
-        if each.metric == leading.name and each.paired is paired
+        each.per: each.least for each in reversed(conditions) if each.paired is paired
     }
     return fit.get(column, fit.get(""))
 

@@ -22,8 +22,8 @@ Record = Mapping[str, Any]
 
 SHOWN = 50  # slices of a column in the report's table; metrics.json has them all
 NAMED = 10  # slices in a sentence, or in the list of the worst
-CLASSES = 12  # of a confusion that is shown as a table
-LATER = {"latency": None, "budget": None, "watch": None}  # told by who has them
+# Told by who has them.
+LATER = dict.fromkeys(("latency", "budget", "watch", "self_test"))
 SYMBOLS = {"PASS": "✓", "FAIL": "✕", "UNKNOWN": "?", "NO_PRODUCTION": "–"}
 
 
@@ -84,7 +84,16 @@ def headline(metrics: Record) -> str:
     more = len(deciding) - 1 if metrics["state"] == "FAIL" else 0
     if more:
         said += f"; {more} more gate{'s' * (more > 1)} failed"
-    return said[0].upper() + said[1:] + "."
+    return capital(said) + "."
+
+
+def capital(text: str) -> str:
+    """`text` from a capital letter on; the rest of it stays as it is.
+
+    >>> capital("ROC AUC is a b"), capital("a B")
+    ('ROC AUC is a b', 'A B')
+    """
+    return text[:1].upper() + text[1:]
 
 
 def reason(gate: Record) -> str:
@@ -136,7 +145,7 @@ def _confusion(metrics: Record) -> Record | None:
     if metrics["settings"]["task"] == "binary":
         cells = {role: [*each.values()] for role, each in found.items()}
         found = {role: [each[:2], each[2:]] for role, each in cells.items()}
-    return {"names": names, "wide": len(names) > CLASSES, **found}
+    return {"names": names, "wide": len(names) > charts.CLASSES, **found}
 
 
 def _classes(metrics: Record) -> dict[str, list[Record]]:
@@ -171,6 +180,7 @@ def _environment(autoescape: bool) -> Environment:
         name=wording.name,
         percent=wording.percent,
         glued=glued,
+        capital=capital,
     )
     return environment
 

@@ -10,12 +10,12 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,6 +52,10 @@ class Outcome:
     self_test: tuple[str, ...] = ()  # what it says, where it was asked for
 
 
+# Tests the gates on predictions and their verdicts. Raises CheckBroken where they fail.
+Test: TypeAlias = Callable[[Path, Sequence[Verdict]], Record]
+
+
 class Account(Protocol):
     """What keeps account of the uses of a test set."""
 
@@ -69,12 +73,14 @@ def evaluate(
     root: Path,
     out: Path,
     account: Account | None = None,
+    test: Test | None = None,
 ) -> Outcome:
     """Judge `candidate`, beside `production` where there is one, and write `out`.
 
     `root` is the folder that a relative `settings.data` starts from and that its module
     is imported from. Raises BadConfiguration before any work for a gate that cannot be
-    judged, and CheckBroken when the check breaks: then `out` holds none of FILES.
+    judged, and CheckBroken when the check breaks: then `out` holds none of FILES, and
+    no account was kept.
     """
     started = time.monotonic()
     conditions = [gates.parse(gate, settings) for gate in settings.gates]
@@ -92,7 +98,7 @@ def evaluate(
                 candidate, production, settings, source, predictions, own
             )
         return _judged(
-            facts, counts, ratios, conditions, settings, paths, started, account
+            facts, counts, ratios, conditions, settings, paths, started, account, test
         )
     except pa.ArrowException as error:
         cleared(out)
@@ -191,7 +197,8 @@ def _part(
     names = [name for name in batch.schema.names if name in models.columns]
     given = models.predict(data.arrays(batch.select(names)), first)
     joined = rows.joined(batch, given, settings, first, own)
-    return joined, fold(rows.batch_of(joined, settings), _plan(settings))
+    wanted = _plan(settings, drawn=True)
+    return joined, fold(rows.batch_of(joined, settings), wanted)
 
 
 def _writer(path: Path, settings: Evaluation) -> pq.ParquetWriter:
@@ -233,9 +240,10 @@ def counted(batches: Iterable[pa.RecordBatch], settings: Evaluation) -> Counts:
     return sum(parts, start=first)
 
 
-def _plan(settings: Evaluation) -> Plan:
+def _plan(settings: Evaluation, drawn: bool = False) -> Plan:
     conditions = [gates.parse(gate, settings) for gate in settings.gates]
-    return plan(settings, [(each.metric, each.per) for each in conditions])
+    judged = [(each.metric, each.per) for each in conditions]
+    return plan(settings, judged, drawn)
 
 
 def _judged(
@@ -247,6 +255,7 @@ def _judged(
     paths: Mapping[str, Path],
     started: float,
     account: Account | None,
+    test: Test | None,
 ) -> Outcome:
     measured = {latency.ASKED: ratios} if ratios else {}
     verdicts = gates.judge(conditions, counts, settings, measured)
@@ -254,26 +263,27 @@ def _judged(
     seconds = time.monotonic() - started
     metrics = record.metrics(facts, counts, verdicts, settings, digest, seconds)
     metrics["latency"] = ratios and record.latency(ratios)
+    tested = test(paths["predictions.parquet"], verdicts) if test else None
+    metrics["self_test"] = tested
     if account:
         metrics |= account.entry(metrics, paths["predictions.parquet"])
     _written(metrics, paths)
     sentences = tuple(verdict.sentence for verdict in verdicts)
-    return Outcome(gates.overall(verdicts), sentences, verdicts, paths)
+    said = tuple(tested["sentences"]) if tested else ()
+    return Outcome(gates.overall(verdicts), sentences, verdicts, paths, said)
 
 
 def _written(metrics: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
     """The three readable files; metrics.json last, for it says that all went well."""
     files.write_text(paths["report.html"], report.html(metrics))
-    summarised(report.markdown(metrics), paths["summary.md"].parent)
+    _summarised(report.markdown(metrics), paths["summary.md"])
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
     files.write_text(paths["metrics.json"], text + "\n")
 
 
-def summarised(text: str, out: Path) -> None:
-    """Add Markdown to summary.md in `out`, and to the page of the job if it has one."""
-    summary = out / "summary.md"
-    before = summary.read_text("utf-8") if summary.is_file() else ""
-    files.write_text(summary, before + text)
+def _summarised(text: str, summary: Path) -> None:
+    """Write summary.md, and add it to the page of the job if it has one."""
+    files.write_text(summary, text)
     if job := os.environ.get("GITHUB_STEP_SUMMARY"):
         with open(job, "a", encoding="utf-8") as file:
             file.write(text)

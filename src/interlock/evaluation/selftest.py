@@ -38,6 +38,7 @@ from interlock.evaluation.latency import Ratios
 from interlock.evaluation.metrics import ROLES
 from interlock.evaluation.moments import Integers
 from interlock.evaluation.predict import Models, Version
+from interlock.evaluation.record import Record
 from interlock.evaluation.repeats import ENOUGH
 from interlock.evaluation.rows import SCORE, SLICE
 
@@ -128,12 +129,19 @@ def self_test(
     return SelfTest(tuple(plants), tuple(toothless), _noticed(ground))
 
 
-def written(found: SelfTest, out: Path) -> None:
-    """Leave REPORT in `out`, and the sentences at the end of the summary."""
+def passed(
+    settings: Evaluation, out: Path, predictions: Path, verdicts: Sequence[Verdict]
+) -> Record:
+    """The record of a self-test that the gates pass; it is left in `out` as REPORT.
+
+    Raises CheckBroken where they do not pass it; REPORT is left also then.
+    """
+    found = self_test(predictions, verdicts, settings)
     record = {"sentences": found.sentences, **asdict(found)}
     text = json.dumps(record, indent=2, ensure_ascii=False)
     files.write_text(out / REPORT, text + "\n")
-    run.summarised("\n" + "".join(f"- {line}\n" for line in found.sentences), out)
+    found.demand_refusals()
+    return record
 
 
 class _Ground:

@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from interlock.artifact.manifest import (
 from interlock.attest.envelope import seal
 from interlock.attest.statement import ROWS, SHARES, USE, Statement, moment
 from interlock.canonical import canonical, parse
-from interlock.errors import CheckBroken, expecting
+from interlock.errors import CheckBroken, Unknown, expecting
 from interlock.parallel import in_order
 from interlock.registry.records import Registry
 from interlock.registry.store import read_required
@@ -144,6 +145,40 @@ def budget(uses: Iterable[Use], meant: int, false_alarm: str) -> Budget:
     costs = [use.cost for use in uses]
     spent = sum(costs, start=Fraction(0))
     return Budget(spent, len(costs), meant, Fraction(false_alarm))
+
+
+def demand_left(found: Budget) -> None:
+    """Raises Unknown where nothing is left for one more use."""
+    if found.left:
+        return
+    said = f"the test set was used {found.used} of {found.uses} times"
+    if found.used < found.uses:  # they were meant for fewer, or at another chance
+        share = f"{float(found.spent / found.false_alarm):.0%}".replace("%", " %")
+        said = f"its {found.used} uses have taken {share} of evaluation.false_alarm"
+    raise Unknown(
+        "rows with budget left for another verdict",
+        said,
+        "label fresh rows; more uses of these would make false alarms likelier than "
+        "evaluation.false_alarm says",
+    )
+
+
+def before(uses: Iterable[Use], use: Use) -> list[Use]:
+    """Those of `uses`, in the order of `read_uses`, that were judged before `use`."""
+    return [*takewhile(lambda each: each.key != use.key, uses)]
+
+
+def demand_in_time(registry: Registry, use: Use) -> None:
+    """Raises Unknown for a use that was entered when others had spent the budget."""
+    uses = beside(registry, use)
+    demand_left(budget(before(uses, use), use.uses, use.false_alarm))
+
+
+def beside(registry: Registry, use: Use) -> list[Use]:
+    """The uses of its rows as the registry has them now, in their order."""
+    entries = index(registry, use.name)
+    sets = related(entries, use.rows)
+    return read_uses(registry, (entries.get(each, Entry()) for each in sets))
 
 
 def index(registry: Registry, name: str) -> dict[str, Entry]:
