@@ -34,7 +34,7 @@ from interlock.home import registry_url
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
 from interlock.registry.ledger import LEFT, enter
-from interlock.registry.records import Registry
+from interlock.registry.records import Registry, several
 from interlock.registry.store import read_required
 from interlock.registry.results import keep
 from interlock.source import LOCK, actor, inspect, refuse_dirty
@@ -263,6 +263,8 @@ def _target(releases: Sequence[Release], to: str) -> Release:
     current = releases[-1]
     earlier = standing(releases)[:-1]
     matches = [r for r in (releases if to else earlier) if r.commit.startswith(to)]
+    if to and len(commits := sorted({release.commit for release in matches})) > 1:
+        raise several(current.name, to, commits)
     others = [release for release in matches if release.address != current.address]
     if matches and not others:
         return current

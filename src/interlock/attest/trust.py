@@ -52,10 +52,6 @@ class TrustRoot:
         keys, threshold = self.roles[role].keys, self.roles[role].threshold
         return unseal(data, predicate_type, keys, threshold, what)
 
-    def least(self) -> set[str]:
-        """The sessions whose evidence every channel demands."""
-        return set.intersection(*(set(demands) for demands in self.channels.values()))
-
     def demands(self, channel: str) -> Mapping[str, timedelta]:
         """The sessions whose evidence `channel` demands, and how old it may be."""
         if channel not in self.channels:

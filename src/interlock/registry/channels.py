@@ -19,6 +19,7 @@ from interlock.attest.envelope import seal
 from interlock.attest.statement import SUMMARY, Statement, moment, timestamp
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed
 from interlock.registry.records import Registry
+from interlock.registry.seen import highest, refuse_older
 from interlock.registry.store import read_required
 
 _OURS = "urn:interlock:"
@@ -132,12 +133,19 @@ def open_release(registry: Registry, key: str, record: bytes) -> Release:
 
 
 def head(registry: Registry, name: str, channel: str) -> tuple[Release, bytes] | None:
-    """The live release of a channel, and its record; None where there is none yet."""
+    """The live release of a channel, and its record; None where there is none yet.
+
+    Raises VerificationFailed where this machine has seen a newer one.
+    """
+    url, seen = registry.store.url, highest(registry.store.url, name, channel)
     key = next(registry.store.keys(f"channels/{name}/{channel}/"), None)
     if key is None:
+        refuse_older(url, name, channel, 0, seen)
         return None
     record = read_required(registry.store, key)
-    return open_release(registry, key, record), record
+    release = open_release(registry, key, record)
+    refuse_older(url, name, channel, release.sequence, seen)
+    return release, record
 
 
 def live(registry: Registry, name: str, channel: str) -> tuple[Release, bytes]:
@@ -157,8 +165,10 @@ def log(registry: Registry, name: str, channel: str) -> Iterator[Release]:
 
     Raises VerificationFailed where an entry is missing, altered or out of its place.
     """
+    url, seen = registry.store.url, highest(registry.store.url, name, channel)
     previous = ""
     newest_first = [*registry.store.keys(f"channels/{name}/{channel}/")]
+    refuse_older(url, name, channel, len(newest_first), seen)
     for number, key in enumerate(reversed(newest_first), 1):
         record = read_required(registry.store, key)
         release = open_release(registry, key, record)

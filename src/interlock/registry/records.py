@@ -11,7 +11,7 @@ Every record that is read is verified before anything in it is believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from securesystemslib.signer import Signer
@@ -160,12 +160,24 @@ def find_commit(registry: Registry, name: str, prefix: str) -> str:
     Raises BadConfiguration where there is none, or more than one.
     """
     matches = [commit for commit in registry.commits(name) if commit.startswith(prefix)]
-    if len(matches) != 1:
-        found = f"{len(matches)} that start with {prefix!r}" if matches else "none"
+    if not matches:
         channels = ", ".join(registry.trust.channels)
         raise BadConfiguration(
-            f"a channel ({channels}) or one published commit, {name}@{prefix}",
-            found,
+            f"a channel ({channels}) or a published commit, {name}@{prefix}",
+            "none",
             f"see what there is with: interlock log {name}",
         )
+    if len(matches) > 1:
+        raise several(name, prefix, matches)
     return matches[0]
+
+
+def several(name: str, prefix: str, commits: Sequence[str]) -> BadConfiguration:
+    """The refusal of digits that more than one commit starts with."""
+    named = ", ".join(commit[:12] for commit in commits[:4])
+    return BadConfiguration(
+        f"the first digits of one commit of {name}",
+        f"{prefix!r}, with which {len(commits)} start: {named}"
+        + (", ..." if commits[4:] else ""),
+        "give more digits",
+    )
