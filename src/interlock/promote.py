@@ -244,6 +244,7 @@ def rollback(
     Where `to` is live already, that is the release: a rollback to a commit may be run
     again after a crash. Raises BadConfiguration where there is nothing to go back to.
     """
+    registry.trust.demands(channel)
     last = live(registry, name, channel)
     releases = [*log(registry, name, channel)]
     target = _target([r for r in releases if r.sequence <= last[0].sequence], to)

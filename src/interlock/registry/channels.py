@@ -18,7 +18,7 @@ from interlock.artifact.chunks import digest
 from interlock.attest.envelope import seal
 from interlock.attest.statement import SUMMARY, Statement, moment, timestamp
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed
-from interlock.registry.records import Registry
+from interlock.registry.records import Registry, model_name
 from interlock.registry.seen import highest, refuse_older
 from interlock.registry.store import read_required
 
@@ -132,13 +132,18 @@ def open_release(registry: Registry, key: str, record: bytes) -> Release:
     return release
 
 
+def _folder(name: str, channel: str) -> str:
+    return f"channels/{model_name(name)}/{channel}/"
+
+
 def head(registry: Registry, name: str, channel: str) -> tuple[Release, bytes] | None:
     """The live release of a channel, and its record; None where there is none yet.
 
     Raises VerificationFailed where this machine has seen a newer one.
     """
-    url, seen = registry.store.url, highest(registry.store.url, name, channel)
-    key = next(registry.store.keys(f"channels/{name}/{channel}/"), None)
+    folder, url = _folder(name, channel), registry.store.url
+    seen = highest(url, name, channel)
+    key = next(registry.store.keys(folder), None)
     if key is None:
         refuse_older(url, name, channel, 0, seen)
         return None
@@ -165,9 +170,9 @@ def log(registry: Registry, name: str, channel: str) -> Iterator[Release]:
 
     Raises VerificationFailed where an entry is missing, altered or out of its place.
     """
-    url, seen = registry.store.url, highest(registry.store.url, name, channel)
-    previous = ""
-    newest_first = [*registry.store.keys(f"channels/{name}/{channel}/")]
+    folder, url = _folder(name, channel), registry.store.url
+    seen, previous = highest(url, name, channel), ""
+    newest_first = [*registry.store.keys(folder)]
     refuse_older(url, name, channel, len(newest_first), seen)
     for number, key in enumerate(reversed(newest_first), 1):
         record = read_required(registry.store, key)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from securesystemslib.signer import Signer
 
 from interlock.artifact.chunks import digest
-from interlock.artifact.manifest import Manifest
+from interlock.artifact.manifest import NAME, Manifest
 from interlock.attest import evidence as ev
 from interlock.attest.envelope import seal
 from interlock.attest.statement import MANIFEST, TEST_RESULT, Statement
@@ -128,6 +128,17 @@ class Registry:
         return ev.from_statement(
             self.trust.open(record, "evidence", TEST_RESULT, f"evidence {session}")
         )
+
+
+def model_name(name: str) -> str:
+    """`name` itself, if a model can have it. Raises BadConfiguration otherwise."""
+    if not NAME.fullmatch(name):
+        raise BadConfiguration(
+            "the name of a model, of letters, digits, - and _",
+            repr(name),
+            "correct the name",
+        )
+    return name
 
 
 def _refuse_altered(sha256: str, found: str) -> None:

@@ -10,7 +10,7 @@ from interlock.artifact.manifest import Manifest
 from interlock.attest.evidence import Evidence, newest
 from interlock.errors import BadConfiguration, VerificationFailed
 from interlock.registry.channels import Release, live, release_key
-from interlock.registry.records import Registry, find_commit, version_key
+from interlock.registry.records import Registry, find_commit, model_name, version_key
 from interlock.registry.seen import remember
 from interlock.registry.store import read_required
 
@@ -33,13 +33,13 @@ class Version:
 def parse_reference(reference: str) -> tuple[str, str]:
     """The name and the channel or commit of NAME@REF."""
     name, _, ref = reference.partition("@")
-    if not name or not ref or "/" in reference:
+    if not name or not ref:
         raise BadConfiguration(
             "NAME@CHANNEL or NAME@COMMIT",
             repr(reference),
             "name both, for example flights@production",
         )
-    return name, ref
+    return model_name(name), ref
 
 
 def resolve(registry: Registry, reference: str) -> Version:
