@@ -11,7 +11,7 @@ from interlock import cli
 from tests.conftest import Project
 
 COMMANDS: tuple[str, ...] = ("smoke", "eval", "publish", "promote", "pull", "verify")
-COMMANDS += ("show", "log", "rollback", "plan", "policy", "doctor")
+COMMANDS += ("show", "log", "diff", "rollback", "plan", "policy", "trust", "doctor")
 
 
 @pytest.mark.parametrize("command", [(), *((each,) for each in COMMANDS)])
@@ -44,6 +44,13 @@ def test_help_fits_80_columns(
         (("verify", "no-such-folder"), 2),
         (("verify", "lib"), 2),
         (("log", "other", "no-such-channel"), 2),
+        (("log", "../toy"), 2),
+        (("log", ""), 2),
+        (("rollback", "toy/staging"), 2),
+        (("rollback", "toy", "../staging"), 2),
+        (("watch", "a\nb"), 2),
+        (("show", "a\0b@staging"), 2),
+        (("diff", "toy@staging", "../toy@staging"), 2),
         (("rollback", "other"), 2),
         (("rollback", "toy", "no-such-channel"), 2),
         (("promote", "no-such-channel"), 2),
@@ -56,11 +63,23 @@ def test_help_fits_80_columns(
 def test_bad_input_is_a_refusal_of_three_lines(
     published: Project, arguments: tuple[str, ...], code: int
 ) -> None:
-    """Expected, found, to do: never a traceback, at 80 columns."""
+    """Expected, found, to do: never a traceback, at 80 columns but for a path."""
     answer = published.run(*arguments)
     starts = [line[:10] for line in answer.err.splitlines() if line[:1] != " "]
     assert (answer.code, starts) == (code, ["expected: ", "found:    ", "to do:    "])
-    assert max(map(len, answer.err.splitlines())) <= 80
+    lines = [each for each in answer.err.splitlines() if " " in each[10:]]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_refusal_fits_a_narrow_terminal(
+    published: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But a path stays in one piece, to be copied."""
+    monkeypatch.setenv("COLUMNS", "60")
+    path = f"{'long/' * 20}folder"
+    lines = published.run("export", "toy@staging", f"{path}/file").err.splitlines()
+    assert any(line.endswith(path) for line in lines)
+    assert max(len(line) for line in lines if path not in line) <= 60
 
 
 def test_outside_a_project(

@@ -41,6 +41,14 @@ def _commits(project: Project) -> list[str]:
     return [project.git("rev-parse", each) for each in ("HEAD~1", "HEAD")]
 
 
+def test_a_registry_within_the_other_is_refused(published: Project) -> None:
+    """It would be read as a part of it, and as damage."""
+    whole, inner = str(published.registry), str(published.registry / "chunks")
+    for source, destination in ((whole, inner), (inner, whole)):
+        assert published.run("copy", source, destination).code == 2
+    assert published.run("fsck").code == 0
+
+
 def test_a_copy_is_the_registry_once_more(grown: Project) -> None:
     """Byte for byte; it can be pulled from, and doing it again sends nothing."""
     answer = grown.run("copy", str(grown.registry), DST, "--json")

@@ -91,6 +91,27 @@ def test_rollback_to_a_named_commit(project: Project) -> None:
     assert project.run("rollback", "toy", "--to", "0000").code == 2
 
 
+def test_digits_that_two_commits_start_with_are_refused(project: Project) -> None:
+    """And both are named: nobody goes back to the wrong one by a short name."""
+    first = _release(project, 2.0)
+    project.learn(3.0)
+    second = project.commit()
+    while second[0] != first[0]:
+        project.git("commit", "--amend", "-m", f"not {second}")
+        second = project.git("rev-parse", "HEAD")
+    _release(project, 4.0)
+    project.git("checkout", "--quiet", second)
+    project.check()
+    assert project.run("publish").code == 0
+    project.check("nightly-eval")
+    assert project.run("promote").code == 0
+    for command in (("rollback", "toy", "--to", first[0]), ("show", f"toy@{first[0]}")):
+        answer = project.run(*command)
+        assert answer.code == 2
+        assert first[:12] in answer.err and second[:12] in answer.err
+    assert len(project.run("log", "toy", "--json").json["releases"]) == 6
+
+
 def test_a_rollback_to_a_commit_may_be_run_again(project: Project) -> None:
     """Somebody who does not know whether it was done: it is done once."""
     first, _ = (_release(project, slope) for slope in (2.0, 3.0))

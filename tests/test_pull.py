@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner
 
 import interlock
+from interlock.attest import trust
 from interlock.attest.envelope import seal
 from interlock.attest.trust import first_root
 from interlock.errors import VerificationFailed
@@ -112,14 +113,46 @@ def test_pull_refuses_a_folder_that_it_did_not_make(published: Project) -> None:
     assert (answer.code, Path("model/mine.txt").read_text()) == (8, "mine")
 
 
-def test_a_registry_put_back_to_an_older_state_is_refused(published: Project) -> None:
-    """A host that has seen release 2 does not take release 1 for the newest."""
-    published.learn(3.0)
-    published.publish()
-    assert published.run("pull", "toy@staging", "model").code == 0
-    _one(published, "channels/toy/staging/*-00000002.json").unlink()
-    answer = published.run("pull", "toy@staging", "model")
-    assert (answer.code, "older state" in answer.err) == (7, True)
+@pytest.mark.parametrize("taken", ["pull", "verify", "export"])
+@pytest.mark.parametrize("left", [1, 0])
+def test_a_registry_put_back_to_an_older_state_is_refused(
+    grown: Project, taken: str, left: int
+) -> None:
+    """Whoever has seen release 2, by whatever command, believes no older state."""
+    answer = grown.run(*_taking(taken, "toy@staging", "1"))
+    assert answer.code == 0, answer.err
+    for number in range(left + 1, 3):
+        _one(grown, f"channels/toy/staging/*-{number:08}.json").unlink()
+    commands = [_taking(each, "toy@staging", "2") for each in TAKING]
+    commands += [("show", "toy@staging"), ("log", "toy", "staging")]
+    for command in (*commands, ("rollback", "toy", "staging"), ("publish",)):
+        answer = grown.run(*command)
+        assert (answer.code, "older state" in _line(answer.err)) == (7, True), command
+    assert grown.run("pull", "toy@production", "other").code == 0
+
+
+TAKING = ("pull", "verify", "export")
+
+
+def _taking(command: str, reference: str, target: str) -> tuple[str, ...]:
+    return command, reference, *(() if command == "verify" else (f"{target}-model",))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_commit_is_believed_on_what_one_channel_demands(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Channels may have no session in common; that is no reason to demand none."""
+    channels = {"staging": {"lint": 720, "unit": 720}, "other": {"smoke": 720}}
+    monkeypatch.setattr(trust, "CHANNELS", channels)
+    project.publish()
+    reference = f"toy@{project.git('rev-parse', 'HEAD')}"
+    for session, code in (("smoke", 0), ("unit", 7)):
+        _one(project, f"evidence/toy/*/{session}-*.json").unlink()
+        assert project.run("verify", reference).code == code
 
 
 def test_a_replaced_registry_is_refused(

@@ -2,8 +2,8 @@
 
 Two versions' modules have the same names, and a model may do to its process what it
 likes; so each is loaded by a fresh Python that sees nothing of the folder or of the
-Python settings we happen to have. Questions go there pickled, but for their arrays. What
-comes back is never unpickled: numbers as they lie in memory, or a refusal as JSON.
+Python settings we happen to have. Questions go there pickled, but for their arrays.
+What comes back is never unpickled: numbers as they lie in memory, or a refusal as JSON.
 """
 
 from __future__ import annotations

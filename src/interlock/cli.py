@@ -25,6 +25,7 @@ from interlock.home import registry_url
 
 if TYPE_CHECKING:
     from interlock.registry.records import Registry
+    from interlock.trust import Trust
 
 Reply = tuple[dict[str, Any], str]  # what --json prints, and what people read
 
@@ -314,6 +315,13 @@ def _show(options: argparse.Namespace) -> Reply:
     return printing.version_json(version), "\n".join(lines)
 
 
+def _diff(options: argparse.Namespace) -> Reply:
+    from interlock.diff import diff
+
+    found = diff(_registry(options), options.version, options.other, Path.cwd())
+    return asdict(found), printing.difference(found)
+
+
 def _copy(options: argparse.Namespace) -> Reply:
     from interlock.copy import copy
 
@@ -371,6 +379,29 @@ def _policy_trust(options: argparse.Namespace) -> Reply:
     return policy, json.dumps(policy, indent=2)
 
 
+def _trust_show(options: argparse.Namespace) -> Reply:
+    from interlock.trust import show
+
+    return _trust(show(_registry(options)))
+
+
+def _trust_add(options: argparse.Namespace) -> Reply:
+    from interlock.trust import SIGNING, add
+
+    return _trust(add(_registry(options), options.key, options.role or SIGNING))
+
+
+def _trust_remove(options: argparse.Namespace) -> Reply:
+    from interlock.attest.trust import ROLES
+    from interlock.trust import remove
+
+    return _trust(remove(_registry(options), options.key, options.role or ROLES))
+
+
+def _trust(found: Trust) -> Reply:
+    return asdict(found), printing.trust(found)
+
+
 def _registry(options: argparse.Namespace) -> Registry:
     from interlock.registry.access import open_registry
 
@@ -401,7 +432,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     adding = _add_checkout_commands, _add_registry_commands, _add_copy_command
-    for add in (*adding, _add_policy_commands):
+    for add in (*adding, _add_policy_commands, _add_trust_commands):
         add(commands)
     return parser
 
@@ -537,6 +568,15 @@ def _add_registry_commands(commands: Any) -> None:
     add("doctor", _doctor, "what falls short of the promises, and what to apply")
     show = add("show", _show, "what a version is made of, and its evidence")
     show.add_argument("version", metavar="NAME@REF", help="a channel or a commit")
+    diff = add("diff", _diff, "what differs between two versions, or from the checkout")
+    diff.add_argument("version", metavar="NAME@A", help="a channel or a commit")
+    diff.add_argument(
+        "other",
+        nargs="?",
+        default="",
+        metavar="NAME@B",
+        help="another one; without it, the checkout here",
+    )
     log = add("log", _log, "who released what, when, why and on which evidence")
     log.add_argument("name", metavar="NAME", help="the name of the model")
     log.add_argument("channel", nargs="?", metavar="CHANNEL", help="only this channel")
@@ -588,6 +628,29 @@ def _add_policy_commands(commands: Any) -> None:
     )
     trust.add_argument("--environment", default="", help="only jobs in it")
     trust.add_argument("--branch", default="", help="only runs of this branch")
+
+
+def _add_trust_commands(commands: Any) -> None:
+    text = "who may sign what in a registry, and the next trust root"
+    trust = commands.add_parser("trust", help=text, description=text)
+    parts = trust.add_subparsers(metavar="show|add|remove", required=True)
+    text = "the keys, their roles, and what each channel demands"
+    show = _command_parser(parts, "show", _trust_show, text)
+    text = "let another key sign, by a new trust root"
+    add = _command_parser(parts, "add", _trust_add, text)
+    add.add_argument("key", type=Path, metavar="FILE", help="a public key, as PEM")
+    text = "take roles from a key, by a new trust root; what it signed stays believed"
+    remove = _command_parser(parts, "remove", _trust_remove, text)
+    remove.add_argument("key", metavar="KEYID", help="the first digits of its id")
+    for parser, default in ((add, "all but root"), (remove, "all")):
+        parser.add_argument(
+            "--role",
+            action="append",
+            choices=("root", "version", "evidence", "release"),
+            help=f"a role; may be repeated ({default})",
+        )
+    for parser in (show, add, remove):
+        _add_registry_option(parser)
 
 
 if __name__ == "__main__":

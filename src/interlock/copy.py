@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from interlock.artifact.chunks import digest
-from interlock.artifact.manifest import File, NAME, Manifest
+from interlock.artifact.manifest import File, Manifest
 from interlock.attest.evidence import precedence
 from interlock.attest.trust import follow
 from interlock.errors import BadConfiguration, Conflict
@@ -32,6 +32,7 @@ from interlock.registry.records import (
     Registry,
     chunk_key,
     find_commit,
+    model_name,
     root_key,
     version_key,
 )
@@ -76,6 +77,7 @@ def copy(source: str, destination: str, references: Sequence[str] = ()) -> Copie
     in the destination by then stays.
     """
     here, store = open_registry(source), open_store(destination)
+    _refuse_nested(here.store.url, store.url)
     agreed = _agreed_roots(here.store, store)
     trust = follow(agreed)
     both = _Both(Registry(here.store, trust), Registry(store, trust))
@@ -86,6 +88,17 @@ def copy(source: str, destination: str, references: Sequence[str] = ()) -> Copie
             _create(both, key, record)
     open_registry(destination)  # from now on this machine knows it
     return _send(both, plan)
+
+
+def _refuse_nested(source: str, destination: str) -> None:
+    """Raise BadConfiguration for a registry within the other."""
+    inner, outer = sorted((source, destination), key=len, reverse=True)
+    if inner.startswith(f"{outer}/"):
+        raise BadConfiguration(
+            "two registries beside each other",
+            f"{inner} within {outer}",
+            "name another place to copy to",
+        )
 
 
 @dataclass(frozen=True)
@@ -224,8 +237,8 @@ def _versions(source: Registry, reference: str) -> Iterator[str]:
     Raises BadConfiguration for a reference to nothing.
     """
     if "@" not in reference:
-        keys = [*source.store.keys(f"versions/{reference}/")]
-        if not NAME.fullmatch(reference) or not keys:
+        keys = [*source.store.keys(f"versions/{model_name(reference)}/")]
+        if not keys:
             raise BadConfiguration(
                 f"the name of a model in {source.store.url}",
                 repr(reference),

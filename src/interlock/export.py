@@ -24,7 +24,7 @@ from interlock.errors import BadConfiguration, Conflict
 from interlock.parallel import in_order
 from interlock.progress import in_bytes
 from interlock.registry.records import Registry
-from interlock.registry.resolve import Version, resolve
+from interlock.registry.resolve import Version, take
 from interlock.registry.transfer import Done
 
 
@@ -43,7 +43,7 @@ def export(registry: Registry, reference: str, target: Path) -> Exported:
     Raises VerificationFailed when anything is not what was judged, and Conflict when
     `target` is there and is not this very archive. `target` is then as it was.
     """
-    version, target = resolve(registry, reference), target.absolute()
+    version, target = take(registry, reference), target.absolute()
     if not target.parent.is_dir():
         raise BadConfiguration(
             f"a folder {target.parent}", "none", "make it, or name another file"

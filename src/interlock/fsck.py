@@ -35,7 +35,6 @@ from interlock.attest.evidence import EVALUATION, Evidence
 from interlock.attest.trust import follow
 from interlock.canonical import parse
 from interlock.errors import Refusal, VerificationFailed
-from interlock.home import note
 from interlock.parallel import in_order
 from interlock.progress import Bar, in_bytes
 from interlock.registry import ledger
@@ -44,6 +43,7 @@ from interlock.registry.channels import Release, open_release, release_key
 from interlock.registry.folder import Folder
 from interlock.registry.records import Registry, chunk_key, root_key, version_key
 from interlock.registry.results import open_result, result_key
+from interlock.registry.seen import all_highest
 from interlock.registry.store import Store, open_store
 
 T = TypeVar("T")
@@ -354,7 +354,7 @@ class _Reading:
     def _logs(
         self, logs: Mapping[tuple[str, str], Mapping[str, Link]], listed: set[str]
     ) -> None:
-        seen = _highest_seen(self._store.url)
+        seen = all_highest(self._store.url)
         for name, channel in sorted(logs.keys() | seen.keys()):
             links = logs.get((name, channel), {})
             numbers = [seen.get((name, channel), 0), *(n for n, _, _ in links.values())]
@@ -432,15 +432,6 @@ def _leftovers(store: Store) -> Iterator[Finding]:
         for path in sorted(store.root.rglob(".new-*")):
             left = "a write that was killed left it, or one is under way"
             yield Finding(UNREFERENCED, str(path.relative_to(store.root)), left)
-
-
-def _highest_seen(url: str) -> dict[tuple[str, str], int]:
-    """The highest release of each channel that this machine has pulled."""
-    notes = [path for path in note("seen", url).glob("*/[!.]*") if path.is_file()]
-    numbers = {(path.parent.name, path.name): path.read_bytes() for path in notes}
-    return {
-        which: int(text) for which, text in numbers.items() if text.strip().isdigit()
-    }
 
 
 def _confirmed(store: Store, findings: Iterable[Finding]) -> list[Finding]:

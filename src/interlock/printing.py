@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,24 +14,29 @@ from typing import TYPE_CHECKING, Any
 from interlock.errors import Refusal
 
 if TYPE_CHECKING:
+    from interlock.diff import Changed, ChangedFile, Difference, Evaluations
     from interlock.doctor.checks import Report
     from interlock.doctor.facts import Facts
     from interlock.fsck import Finding
     from interlock.registry.channels import Release
     from interlock.registry.resolve import Version
+    from interlock.trust import Trust
 
 
 def print_refusal(refusal: Refusal, as_json: bool) -> None:
-    """The refusal on standard error, in 80 columns; as JSON on standard output too."""
+    """The refusal on standard error, to be read; as JSON on standard output too."""
     if as_json:
         lines = {k: getattr(refusal, k) for k in ("expected", "found", "todo")}
         values = {"refused": lines, "exit_code": refusal.exit_code, **refusal.details}
         print(json.dumps(values, indent=2))
-    wrapper = textwrap.TextWrapper(80, break_on_hyphens=False)
+    width = min(80, max(40, shutil.get_terminal_size().columns))
+    wrapper = textwrap.TextWrapper(width, break_on_hyphens=False)
+    wrapper.break_long_words = False  # a path or a command is there to be copied
     wrapper.subsequent_indent = " " * 10
     for line in str(refusal).splitlines():
         caret = line.strip() == "^"  # it stands below the place that it points at
-        print(line if caret else wrapper.fill(line), file=sys.stderr)
+        wrapper.initial_indent = line[:10]  # the word that the line starts with
+        print(line if caret else wrapper.fill(line[10:]) or line, file=sys.stderr)
 
 
 def moved_line(release: Release, new: bool) -> str:
@@ -85,6 +92,96 @@ def finding_line(finding: Finding) -> str:
 def shown(text: str) -> str:
     """Text that somebody else wrote, unable to forge lines or to colour them."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def difference(found: Difference) -> str:
+    """What differs between two versions, for people."""
+    lines = [f"from {found.was}", f"to   {found.now}"]
+    files = found.files
+    lines.append(
+        f"files: {len(files)} differ, {found.same} are the same; "
+        f"{found.fetch:,} bytes of chunks are new"
+    )
+    lines += map(_file_line, files)
+    lines.append(_requirements_line(found))
+    lines += map(_change_line, found.requirements or ())
+    lines.append(f"schema: {_number(found.schema)}")
+    lines += map(_change_line, found.schema)
+    if found.broken:
+        why = shown("; ".join(found.broken))
+        lines.append(f"  callers of the first could not call the second: {why}")
+    commits = found.commits
+    what = "not all in the Git repository here" if commits is None else len(commits)
+    lines.append(f"commits: {what}")
+    lines += (f"  {'+' if c[0] == '>' else '-'}{shown(c[1:])}" for c in commits or ())
+    return "\n".join([*lines, *_evaluation_lines(found.evaluations)])
+
+
+def _number(changed: Sequence[object]) -> str:
+    return f"{len(changed)} changed" if changed else "the same"
+
+
+def _mark(was: object, now: object) -> str:
+    return "+" if was is None else "-" if now is None else "~"
+
+
+def _file_line(file: ChangedFile) -> str:
+    sizes = " -> ".join(
+        f"{size:,}" for size in (file.was, file.now) if size is not None
+    )
+    chunks = f", {file.new} of {file.chunks} chunks new" if file.now else ""
+    return f"  {_mark(file.was, file.now)} {file.path}  {sizes} bytes{chunks}"
+
+
+def _change_line(each: Changed) -> str:
+    values = " -> ".join(shown(v) for v in (each.was, each.now) if v is not None)
+    return f"  {_mark(each.was, each.now)} {shown(each.name)} {values}"
+
+
+def _requirements_line(found: Difference) -> str:
+    if found.requirements is None:
+        return "requirements: another lock, that is not in the Git repository here"
+    by = f", as {', '.join(found.sessions)} ran with" if found.sessions else ""
+    return f"requirements: {_number(found.requirements)}{by}"
+
+
+def _evaluation_lines(found: Evaluations | None) -> Iterator[str]:
+    if found is None:
+        yield "evaluations: not of both"
+        return
+    rows = " and ".join(f"{each:,}" for each in dict.fromkeys(found.rows))
+    data = "the same data" if found.same_data else "other data: they do not compare"
+    yield f"evaluations: {rows} rows, {data}"
+    for each in found.metrics:
+        was, now = _measured(each.was), _measured(each.now)
+        yield f"  {shown(each.name):<17} {was}"
+        if now != was:
+            yield f"  {'->':>17} {now}"
+
+
+def _measured(value: tuple[float | None, ...]) -> str:
+    number, low, high = ("none" if v is None else f"{v:.4f}" for v in value)
+    return number if low == "none" else f"{number} ({low} to {high})"
+
+
+def trust(found: Trust) -> str:
+    """The trust root of a registry, for people; ids and digests can be copied."""
+    lines = [f"trust root {found.root} of {found.registry}", "first root"]
+    lines += [f"  {found.first}", "keys"]
+    for keyid, roles in found.keys.items():
+        here = " (the key here)" if keyid == found.here else ""
+        lines.append(f"  {keyid[:12]}  {', '.join(roles)}{here}")
+    several = [f"{n} of {role}" for role, n in found.thresholds.items() if n > 1]
+    if several:
+        lines.append(f"  must sign together: {', '.join(several)}")
+    if found.vouched:
+        lines.append(f"  {found.vouched:,} records of removed keys stay believed")
+    for channel, demands in found.channels.items():
+        lines.append(f"{shown(channel)} demands")
+        lines += (
+            f"  {shown(s):<13} {age:>5} hours old at most" for s, age in demands.items()
+        )
+    return "\n".join(lines)
 
 
 def release_json(release: Release) -> dict[str, Any]:

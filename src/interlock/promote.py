@@ -36,7 +36,7 @@ from interlock.parallel import in_order
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
 from interlock.registry.ledger import LEFT, Use, demand_in_time, enter
-from interlock.registry.records import Registry, evidence_digest
+from interlock.registry.records import Registry, evidence_digest, several
 from interlock.registry.store import read_each
 from interlock.registry.results import keep
 from interlock.source import LOCK, actor, inspect, refuse_dirty
@@ -259,6 +259,7 @@ def rollback(
     Where `to` is live already, that is the release: a rollback to a commit may be run
     again after a crash. Raises BadConfiguration where there is nothing to go back to.
     """
+    registry.trust.demands(channel)
     last = live(registry, name, channel)
     releases = [*log(registry, name, channel)]
     target = _target([r for r in releases if r.sequence <= last[0].sequence], to)
@@ -280,6 +281,8 @@ def _target(releases: Sequence[Release], to: str) -> Release:
     current = releases[-1]
     earlier = standing(releases)[:-1]
     matches = [r for r in (releases if to else earlier) if r.commit.startswith(to)]
+    if to and len(commits := sorted({release.commit for release in matches})) > 1:
+        raise several(current.name, to, commits)
     others = [release for release in matches if release.address != current.address]
     if matches and not others:
         return current

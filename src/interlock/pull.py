@@ -21,40 +21,18 @@ from interlock.artifact.manifest import RESERVED, File, Manifest
 from interlock.attest.trust import TrustRoot
 from interlock.durable import sync_folder
 from interlock.errors import Conflict, VerificationFailed
-from interlock.home import alone, note, registry_url, replace
+from interlock.home import alone, note, registry_url
 from interlock.packages import Packages, compare_packages
 from interlock.parallel import in_order
 from interlock.progress import in_bytes
 from interlock.registry.access import known_trust, open_registry
-from interlock.registry.channels import Release
 from interlock.registry.folder import Folder
 from interlock.registry.records import Registry
-from interlock.registry.resolve import Version, resolve
+from interlock.registry.resolve import Version, resolve, take
 from interlock.registry.transfer import fetch, places
 
 if TYPE_CHECKING:
     from interlock.model import Model
-
-
-def _refuse_older(url: str, release: Release) -> None:
-    """Refuse to go back in a channel's log; remember how far it has come."""
-    path = note("seen", url, release.name, release.channel)
-    noted = path.read_bytes().strip() if path.exists() else b"0"
-    if not noted.isdigit():
-        raise VerificationFailed(
-            f"the number of a release in {path}",
-            repr(noted[:20]),
-            "find out who changed it; remove it to trust the registry anew",
-        )
-    seen = int(noted)
-    if release.sequence < seen:
-        raise VerificationFailed(
-            f"release {seen} of {release.channel} or a newer one",
-            f"release {release.sequence}: the registry was put back to an older state",
-            "restore it; to serve an older version, use interlock rollback",
-        )
-    if release.sequence > seen:
-        replace(path, f"{release.sequence}\n".encode())
 
 
 def pull(
@@ -71,9 +49,7 @@ def pull(
     """
     target = target.absolute()
     with alone(target.with_name(f".{target.name}.lock")):  # readers are not held off
-        version = resolve(registry, reference)
-        if version.release:
-            _refuse_older(registry.store.url, version.release)
+        version = take(registry, reference)
         compare_packages(version.evidence, packages)
         place = target.with_name(f".{target.name}-{version.identity}")
         _refuse_foreign(target)
@@ -252,7 +228,7 @@ def verify(folder: Path, url: str) -> Version:
 
 def verify_registry(registry: Registry, reference: str) -> Version:
     """The version that NAME@REF stands for, every record and chunk of it verified."""
-    version = resolve(registry, reference)
+    version = take(registry, reference)
     with in_bytes(version.manifest.size, f"verify {version.manifest.name}") as bar:
         chunks = {chunk for file in version.manifest.files for chunk in file.chunks}
         for data in in_order(registry.chunk, sorted(chunks)):

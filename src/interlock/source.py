@@ -63,6 +63,28 @@ def export(source: Source, folder: Path) -> None:
                 _write(folder / name, mode, _blob(git, blob))
 
 
+def committed(folder: Path, commit: str, name: str) -> bytes | None:
+    """The file `name` of a commit; None where the checkout, or none, has it."""
+    try:
+        return _output(folder, "cat-file", "blob", f"{commit}:{name}")
+    except BadConfiguration:
+        return None
+
+
+def history(folder: Path, was: str, now: str) -> tuple[str, ...] | None:
+    """The commits that only one of two has behind it, newest first.
+
+    Each as "> HASH SUBJECT", those of `was` as "< ..."; None where the checkout does
+    not have both, or is none.
+    """
+    form = ("--oneline", "--no-decorate", "--no-show-signature", "--no-color")
+    try:
+        found = _git(folder, "log", "--left-right", *form, f"{was}...{now}", "--")
+    except BadConfiguration:
+        return None
+    return tuple(found.split("\n")[:-1])
+
+
 def _blob(git: subprocess.Popen[bytes], blob: str) -> bytes:
     assert git.stdin and git.stdout
     git.stdin.write(blob.encode() + b"\n")
@@ -127,14 +149,17 @@ def _login() -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    return os.fsdecode(_output(folder, *arguments))
+
+
+def _output(folder: Path, *arguments: str) -> bytes:
+    """What git says. Raises BadConfiguration with its first line where it fails."""
     try:
         return subprocess.run(
             ("git", *arguments),
             cwd=folder,
             env=_environment(),
             capture_output=True,
-            text=True,
-            errors="surrogateescape",
             check=True,
         ).stdout
     except FileNotFoundError:
@@ -145,7 +170,8 @@ def _git(folder: Path, *arguments: str) -> str:
             "install Git 2.30 or newer" if there else "correct the path",
         ) from None
     except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        said = error.stderr.decode("utf-8", "replace")
+        lines = said.strip().splitlines() or [f"exit code {error.returncode}"]
         raise BadConfiguration(
             "a Git repository with a commit",
             f"git {arguments[0]}: {lines[0]}",

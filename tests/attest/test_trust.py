@@ -125,6 +125,8 @@ BROKEN: dict[str, Sequence[bytes]] = {
     "two of three, one and a stranger": [
         record(predicate(1, OLD, NEW, THIRD, threshold=2), OLD, STRANGER)
     ],
+    "vouches for what is no digest": [record(predicate(1, OLD, vouched=["ab"]), OLD)],
+    "vouches for a number": [record(predicate(1, OLD, vouched=[7]), OLD)],
     "another kind of record": [seal(Statement("x", {"a": "b"}, MANIFEST, {}), OLD)],
     "no record": [b"{}"],
     "bytes": [b"\xff\0"],

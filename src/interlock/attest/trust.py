@@ -5,14 +5,16 @@ Rules:
 * root 1 is pinned by whoever reads the registry, on first sight or by a digest that
   came another way;
 * root N + 1 counts only when the keys of root N have signed it too;
-* a role's record counts only with signatures by `threshold` of the role's keys.
+* a role's record counts only with signatures by `threshold` of the role's keys, or
+  where the root vouches for it by its digest: a key that lost its role has signed it.
 
 Reading and writing are elsewhere: here are values and the rules over them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,11 +23,27 @@ from securesystemslib.signer import Key, SSlibKey
 
 from interlock.artifact.chunks import digest
 from interlock.attest.envelope import payload, unseal
-from interlock.attest.statement import TRUST_ROOT, Statement
+from interlock.artifact.manifest import SHA256, match
+from interlock.attest.statement import (
+    MANIFEST,
+    RESULT,
+    ROWS,
+    SHARES,
+    SUMMARY,
+    TEST_RESULT,
+    TRUST_ROOT,
+    USE,
+    Statement,
+)
 from interlock.canonical import canonical
 from interlock.errors import BadConfiguration, Refusal, VerificationFailed
 
 ROLES = ("root", "version", "evidence", "release")
+SIGNED_BY = {  # the kinds of records, and the role that signs each
+    MANIFEST: "version",
+    SUMMARY: "release",
+    **dict.fromkeys((TEST_RESULT, RESULT, ROWS, SHARES, USE), "evidence"),
+}
 CHECKS = {"lint": 720, "unit": 720, "smoke": 720}  # hours that evidence lasts
 CHANNELS = {"staging": CHECKS, "production": CHECKS | {"nightly-eval": 48}}
 
@@ -46,15 +64,22 @@ class TrustRoot:
     roles: Mapping[str, Role]
     channels: Mapping[str, Mapping[str, timedelta]]  # channel -> session -> oldest
     sha256: str  # of the record: the policy's digest in a release
+    vouched: frozenset[str] = frozenset()  # sha256 of records that are believed by it
 
     def open(self, data: bytes, role: str, predicate_type: str, what: str) -> Statement:
         """The statement in a record, if the role's keys have signed it."""
+        if digest(data) in self.vouched:
+            return payload(data, predicate_type)
         keys, threshold = self.roles[role].keys, self.roles[role].threshold
         return unseal(data, predicate_type, keys, threshold, what)
 
-    def least(self) -> set[str]:
-        """The sessions whose evidence every channel demands."""
-        return set.intersection(*(set(demands) for demands in self.channels.values()))
+    def believes(self, data: bytes) -> bool:
+        """Whether these bytes are a record of some kind that `open` lets through."""
+        for predicate_type, role in SIGNED_BY.items():
+            with suppress(VerificationFailed):
+                self.open(data, role, predicate_type, "")
+                return True
+        return False
 
     def demands(self, channel: str) -> Mapping[str, timedelta]:
         """The sessions whose evidence `channel` demands, and how old it may be."""
@@ -76,9 +101,49 @@ def first_root(key: Key) -> Statement:
         "roles": {name: role for name in ROLES},
         "channels": CHANNELS,
     }
-    return Statement(
-        "root/1", {"sha256": digest(canonical(predicate))}, TRUST_ROOT, predicate
-    )
+    return root_statement(predicate)
+
+
+def root_statement(predicate: Mapping[str, Any]) -> Statement:
+    """The statement of a trust root that says this."""
+    name, sha256 = f"root/{predicate['sequence']}", digest(canonical(predicate))
+    return Statement(name, {"sha256": sha256}, TRUST_ROOT, predicate)
+
+
+Predicate = Mapping[str, Any]  # what a trust root says, as docs/formats.md has it
+
+
+def granted(root: Predicate, key: Key, roles: Collection[str]) -> Predicate:
+    """The root after `root`, in which a key has these roles as well."""
+    known = {**root["keys"], key.keyid: key.to_dict()}
+    return _after(root, known, {name: {key.keyid} for name in roles}, {})
+
+
+def withdrawn(root: Predicate, keyid: str, roles: Collection[str]) -> Predicate:
+    """The root after `root`, in which a key has these roles no more."""
+    return _after(root, root["keys"], {}, {name: {keyid} for name in roles})
+
+
+def _after(
+    root: Predicate,
+    known: Mapping[str, Any],
+    more: Mapping[str, set[str]],
+    fewer: Mapping[str, set[str]],
+) -> Predicate:
+    roles = {}
+    for name, role in root["roles"].items():
+        keyids = {*role["keyids"]} | more.get(name, set())
+        roles[name] = {**role, "keyids": sorted(keyids - fewer.get(name, set()))}
+    named = {keyid for role in roles.values() for keyid in role["keyids"]}
+    keys = {keyid: value for keyid, value in known.items() if keyid in named}
+    number = root["sequence"] + 1
+    return {**root, "sequence": number, "keys": keys, "roles": roles}
+
+
+def vouching(root: Predicate, records: Iterable[str]) -> Predicate:
+    """`root`, which now vouches for these records too, by their SHA-256."""
+    vouched = {*root.get("vouched", ()), *records}
+    return {**root, "vouched": sorted(vouched)} if vouched else root
 
 
 def follow(records: Sequence[bytes]) -> TrustRoot:
@@ -115,6 +180,7 @@ def _read(record: bytes, number: int) -> TrustRoot:
             roles={name: _role(predicate["roles"][name], keys) for name in ROLES},
             channels={c: _demands(d) for c, d in predicate["channels"].items()},
             sha256=digest(record),
+            vouched=frozenset(match(SHA256, s) for s in predicate.get("vouched", [])),
         )
     except Exception as error:  # whatever a hostile record makes the parsers raise
         said = error.found if isinstance(error, Refusal) else error

@@ -125,7 +125,9 @@ def _signer_from_uri(registry: Registry) -> Signer:
     if _uri().startswith("file2:"):
         return _from_file(_named_file())
     reasons = []
-    for key in registry.trust.roles["release"].keys:
+    for key in {
+        k.keyid: k for r in registry.trust.roles.values() for k in r.keys
+    }.values():
         try:
             return Signer.from_priv_key_uri(_uri(), key)
         except Exception as error:  # every scheme fails in its own way

@@ -18,7 +18,8 @@ from interlock.artifact.chunks import digest
 from interlock.attest.envelope import seal
 from interlock.attest.statement import SUMMARY, Statement, moment, timestamp
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed, expecting
-from interlock.registry.records import Registry
+from interlock.registry.records import Registry, model_name
+from interlock.registry.seen import highest, refuse_older
 from interlock.registry.store import read_each, read_required
 
 _OURS = "urn:interlock:"
@@ -125,13 +126,25 @@ def open_release(registry: Registry, key: str, record: bytes) -> Release:
     return release
 
 
+def _folder(name: str, channel: str) -> str:
+    return f"channels/{model_name(name)}/{channel}/"
+
+
 def head(registry: Registry, name: str, channel: str) -> tuple[Release, bytes] | None:
-    """The live release of a channel, and its record; None where there is none yet."""
-    key = next(registry.store.keys(f"channels/{name}/{channel}/"), None)
+    """The live release of a channel, and its record; None where there is none yet.
+
+    Raises VerificationFailed where this machine has seen a newer one.
+    """
+    folder, url = _folder(name, channel), registry.store.url
+    seen = highest(url, name, channel)
+    key = next(registry.store.keys(folder), None)
     if key is None:
+        refuse_older(url, name, channel, 0, seen)
         return None
     record = read_required(registry.store, key)
-    return open_release(registry, key, record), record
+    release = open_release(registry, key, record)
+    refuse_older(url, name, channel, release.sequence, seen)
+    return release, record
 
 
 def live(registry: Registry, name: str, channel: str) -> tuple[Release, bytes]:
@@ -151,8 +164,10 @@ def log(registry: Registry, name: str, channel: str) -> Iterator[Release]:
 
     Raises VerificationFailed where an entry is missing, altered or out of its place.
     """
-    previous = ""
-    newest_first = [*registry.store.keys(f"channels/{name}/{channel}/")]
+    folder, url = _folder(name, channel), registry.store.url
+    seen, previous = highest(url, name, channel), ""
+    newest_first = [*registry.store.keys(folder)]
+    refuse_older(url, name, channel, len(newest_first), seen)
     records = read_each(registry.store, reversed(newest_first))
     for number, (key, record) in enumerate(records.items(), 1):
         release = open_release(registry, key, record)

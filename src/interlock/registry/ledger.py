@@ -42,7 +42,7 @@ from interlock.attest.statement import ROWS, SHARES, USE, Statement, moment
 from interlock.canonical import canonical, parse
 from interlock.errors import CheckBroken, Unknown, expecting
 from interlock.parallel import in_order
-from interlock.registry.records import Registry
+from interlock.registry.records import Registry, model_name
 from interlock.registry.store import read_required
 from interlock.registry.transfer import Sender, fetch
 
@@ -184,7 +184,7 @@ def beside(registry: Registry, use: Use) -> list[Use]:
 def index(registry: Registry, name: str) -> dict[str, Entry]:
     """Every set of a model's ledger, from one listing."""
     found: dict[str, Entry] = {}
-    for key in registry.store.keys(f"ledger/{name}/"):
+    for key in registry.store.keys(f"ledger/{model_name(name)}/"):
         _, _, rows, kind, *rest = key.split("/")
         entry = found.setdefault(rows, Entry())
         if kind == "uses":

@@ -11,13 +11,13 @@ Every record that is read is verified before anything in it is believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from securesystemslib.signer import Signer
 
 from interlock.artifact.chunks import digest
-from interlock.artifact.manifest import Manifest
+from interlock.artifact.manifest import NAME, Manifest
 from interlock.attest import evidence as ev
 from interlock.attest.envelope import seal
 from interlock.attest.statement import MANIFEST, TEST_RESULT, Statement
@@ -134,6 +134,17 @@ class Registry:
         )
 
 
+def model_name(name: str) -> str:
+    """`name` itself, if a model can have it. Raises BadConfiguration otherwise."""
+    if not NAME.fullmatch(name):
+        raise BadConfiguration(
+            "the name of a model, of letters, digits, - and _",
+            repr(name),
+            "correct the name",
+        )
+    return name
+
+
 def _refuse_altered(sha256: str, found: str) -> None:
     if found != sha256:
         raise VerificationFailed(
@@ -169,12 +180,24 @@ def find_commit(registry: Registry, name: str, prefix: str) -> str:
     Raises BadConfiguration where there is none, or more than one.
     """
     matches = [commit for commit in registry.commits(name) if commit.startswith(prefix)]
-    if len(matches) != 1:
-        found = f"{len(matches)} that start with {prefix!r}" if matches else "none"
+    if not matches:
         channels = ", ".join(registry.trust.channels)
         raise BadConfiguration(
-            f"a channel ({channels}) or one published commit, {name}@{prefix}",
-            found,
+            f"a channel ({channels}) or a published commit, {name}@{prefix}",
+            "none",
             f"see what there is with: interlock log {name}",
         )
+    if len(matches) > 1:
+        raise several(name, prefix, matches)
     return matches[0]
+
+
+def several(name: str, prefix: str, commits: Sequence[str]) -> BadConfiguration:
+    """The refusal of digits that more than one commit starts with."""
+    named = ", ".join(commit[:12] for commit in commits[:4])
+    return BadConfiguration(
+        f"the first digits of one commit of {name}",
+        f"{prefix!r}, with which {len(commits)} start: {named}"
+        + (", ..." if commits[4:] else ""),
+        "give more digits",
+    )

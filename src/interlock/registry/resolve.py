@@ -10,7 +10,8 @@ from interlock.artifact.manifest import Manifest
 from interlock.attest.evidence import Evidence, newest
 from interlock.errors import BadConfiguration, VerificationFailed
 from interlock.registry.channels import Release, live, release_key
-from interlock.registry.records import Registry, find_commit, version_key
+from interlock.registry.records import Registry, find_commit, model_name, version_key
+from interlock.registry.seen import remember
 from interlock.registry.store import read_each
 
 
@@ -32,13 +33,13 @@ class Version:
 def parse_reference(reference: str) -> tuple[str, str]:
     """The name and the channel or commit of NAME@REF."""
     name, _, ref = reference.partition("@")
-    if not name or not ref or "/" in reference:
+    if not name or not ref:
         raise BadConfiguration(
             "NAME@CHANNEL or NAME@COMMIT",
             repr(reference),
             "name both, for example flights@production",
         )
-    return name, ref
+    return model_name(name), ref
 
 
 def resolve(registry: Registry, reference: str) -> Version:
@@ -53,6 +54,14 @@ def resolve(registry: Registry, reference: str) -> Version:
         released = {release_key(name, ref, release.sequence): record}
         return _assemble(registry, name, release.commit, release, released)
     return _assemble(registry, name, find_commit(registry, name, ref), None, {})
+
+
+def take(registry: Registry, reference: str) -> Version:
+    """What `resolve` finds, and a note of the release for those who act on it."""
+    version = resolve(registry, reference)
+    if release := version.release:
+        remember(registry.store.url, release.name, release.channel, release.sequence)
+    return version
 
 
 def _assemble(
@@ -70,9 +79,9 @@ def _assemble(
     evidence = tuple(registry.open_evidence(k, data) for k, data in records.items())
     if release:
         check_release(release, manifest, records)
-    ref = release.channel if release else ""
-    demanded = registry.trust.demands(ref) if ref else registry.trust.least()
-    _check_evidence(manifest, evidence, set(demanded))
+    channels = [release.channel] if release else [*registry.trust.channels]
+    demands = [set(registry.trust.demands(channel)) for channel in channels]
+    _check_evidence(manifest, evidence, demands)
     return Version(manifest, evidence, release, {**version, **released, **records})
 
 
@@ -90,13 +99,13 @@ def check_release(
 
 
 def _check_evidence(
-    manifest: Manifest, evidence: Iterable[Evidence], demanded: set[str]
+    manifest: Manifest, evidence: Iterable[Evidence], demands: Iterable[set[str]]
 ) -> None:
-    """Refuse a version without passing evidence of each session that is demanded."""
+    """Refuse a version without passing evidence of all that one channel demands."""
     about = (manifest.tree, manifest.lock, manifest.weights)
     own = [e for e in evidence if (e.tree, e.lock, e.weights) == about]
     passed = {n for n, each in newest(own).items() if each.result == "PASSED"}
-    if missing := demanded - passed:
+    if missing := min((each - passed for each in demands), key=len):
         raise VerificationFailed(
             f"passing evidence of {', '.join(sorted(missing))} about {manifest.short}",
             "none in the registry",
