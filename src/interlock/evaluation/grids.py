@@ -44,8 +44,13 @@ def counted(values: Floats, amounts: Floats) -> Grid:
     """The sums of `amounts`, (n, s), over the cells of `values`, (n, k), k 1 or 2."""
     largest = float(np.abs(values).max(initial=0.0))
     level = int(np.frexp(largest)[1]) - BITS if largest else FINEST
-    places = np.floor(np.ldexp(values, -level)).astype(np.int64)
-    return _fitted(level, places, amounts)
+    return _fitted(level, _floor(np.ldexp(values, -level), values), amounts)
+
+
+def _floor(scaled: Floats, values: Floats) -> Integers:
+    """The cell of each; scaling may have left nothing of a number below 0."""
+    places = np.floor(scaled).astype(np.int64)
+    return np.where(values < 0, np.minimum(places, -1), places)
 
 
 def _fitted(level: int, places: Integers, sums: Floats) -> Grid:
