@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from nox.command import CommandFailed
 
-from interlock import cli
+from interlock import cli, packages
 from interlock import config as configuration
 from interlock.artifact.manifest import Manifest
 from interlock.artifact.pack import pack
@@ -34,8 +34,8 @@ from interlock.source import inspect
 from tasks import evidence
 from tests.servers import SERVERS, Endpoint
 
-# How long an example takes is the machine's business.
-hypothesis.settings.register_profile("patient", deadline=None)
+# How long an example takes is the machine's business; another tree tries others.
+hypothesis.settings.register_profile("patient", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("patient")
 
 PYPROJECT = """
@@ -243,9 +243,13 @@ def _session(name: str) -> Any:
     )
 
 
-@cache  # what is installed here stays the same while the tests run
+# What is installed here stays the same while the tests run.
+@cache
 def _output(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+packages._installed = cache(packages._installed)
 
 
 @pytest.fixture(autouse=True)
@@ -266,6 +270,12 @@ def _isolate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without plots, for whoever looks at something else."""
+    monkeypatch.setattr("interlock.evaluation.charts.charts", lambda metrics: [])
 
 
 @pytest.fixture(scope="session")

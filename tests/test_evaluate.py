@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import Project
 
 OUT = Path("evaluation")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def _metrics() -> dict[str, object]:

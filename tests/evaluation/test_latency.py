@@ -74,8 +74,9 @@ def test_pairs_add_up_and_scale() -> None:
     assert np.isnan(Ratios(()).ratio)
 
 
-def test_a_slower_model_is_found_out(toy: Toy) -> None:
+def test_a_slower_model_is_found_out(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sleep is longer than none on whatever machine."""
+    monkeypatch.setattr("interlock.evaluation.latency.STARTS", 1)
     found = measured((toy(SLOW, "slow"), toy()), ROWS, 60, pairs=40)
     assert found.pairs == 40
     assert found.is_below(-1.1, 0.001)
@@ -100,6 +101,7 @@ def test_it_is_measured_where_a_gate_asks(
 ) -> None:
     """And production is there; its record holds every ratio."""
     monkeypatch.setattr("interlock.evaluation.latency.PAIRS", 12)
+    monkeypatch.setattr("interlock.evaluation.latency.STARTS", 1)
     source, both = write(flips(50, 0.9)), [toy(name="a"), toy(name="b")]
     chosen = replace(settings("latency.ratio <= 1.10"), batch_rows=7)
     assert timed(both, settings("accuracy >= 0.5"), source) is None

@@ -146,9 +146,9 @@ def test_a_process_that_is_killed_is_replaced(toy: Toy, tmp_path: Path) -> None:
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return batch['x']"
     )
-    (found,) = answers(X, version)
-    assert found.tolist() == X["x"].tolist()
-    assert len(list(tmp_path.glob("mark*"))) >= 4
+    (found,) = answers({"x": X["x"][:600]}, version)
+    assert found.tolist() == X["x"][:600].tolist()
+    assert len(list(tmp_path.glob("mark*"))) >= 2
 
 
 def test_a_process_ends_with_the_one_that_asks(toy: Toy) -> None:

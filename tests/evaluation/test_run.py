@@ -22,6 +22,7 @@ from tests.evaluation.conftest import Settings, Toy, Write
 Rows = Callable[..., dict[str, Any]]
 WORSE = "return np.where(batch['x'] * 1e5 % 3 > 1, batch['x'], 1 - batch['x'])"
 PAIRED = "accuracy >= production.accuracy - 0.01"
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def metrics(outcome: Outcome) -> dict[str, Any]:

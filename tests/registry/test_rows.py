@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from interlock.registry import rows
@@ -23,6 +23,7 @@ def _written(folder: Path, name: str, batches: list[list[int]]) -> Path:
     return folder / name
 
 
+@settings(max_examples=25)
 @given(BATCHES)
 @example([[0, 2**58 - 1, 2**58, 2**64 - 1], [2**63, 0]])
 def test_a_set_is_its_rows_sorted_and_each_once(batches: list[list[int]]) -> None:
@@ -37,6 +38,7 @@ def test_a_set_is_its_rows_sorted_and_each_once(batches: list[list[int]]) -> Non
         assert again.read_bytes() == path.read_bytes()
 
 
+@settings(max_examples=25)
 @given(st.lists(DIGESTS, max_size=30), st.lists(DIGESTS, max_size=30))
 @example([5], [5])
 @example([], [0])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from math import inf
 from typing import Any
 
@@ -158,6 +159,7 @@ def _classes(metrics: Record) -> dict[str, list[Record]]:
     return found
 
 
+@cache  # compiling a template takes longer than filling it in
 def _environment(autoescape: bool) -> Environment:
     environment = Environment(
         loader=PackageLoader("interlock.evaluation", "."),
