@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 from nox.command import CommandFailed
 
 from interlock.artifact.chunks import CHUNK
@@ -18,6 +19,7 @@ from tasks import evidence
 from tests.conftest import NIGHTLY, Project, _session
 
 REFERENCE = "toy@production"
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def _leave(project: Project, changes: dict[str, bytes], result: str = "PASSED") -> None:

@@ -106,7 +106,7 @@ def test_neither_workers_nor_files_change_a_number(bench: Bench) -> None:
     for place, first in enumerate(range(0, 1500, 333)):
         path = bench.folder / "folder" / f"{place}.parquet"
         pq.write_table(table.slice(first, 333), path)
-    for workers, source in ((2, "d.csv"), (3, "folder")):
+    for workers, source in ((1, "d.csv"), (2, "folder")):
         assert bench.found(source[0], source, workers) == expected
 
 
@@ -138,6 +138,6 @@ def test_when_one_breaks_the_others_are_ended(bench: Bench) -> None:
     """Nobody waits for predictions that nobody needs."""
     started = time.monotonic()
     with pytest.raises(CheckBroken, match="at row 0"):
-        bench.found("bad", workers=3, two="assert batch['x'][0] < 0", one=SLEEP)
+        bench.found("bad", workers=2, two="assert batch['x'][0] < 0", one=SLEEP)
     assert time.monotonic() - started < 30
     assert not (bench.folder / "bad.parquet").exists()
