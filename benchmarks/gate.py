@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from interlock.evaluation import betting, multiplicity, planning, sizes
+from interlock.evaluation import betting, planning, sizes
 from interlock.evaluation.intervals import Difference
 
 Counts = npt.NDArray[np.int64]  # (2, years, nights): better, worse
@@ -64,7 +64,7 @@ class Gate:
     """The FAIL of `accuracy >= production.accuracy - tolerance`, in the package."""
 
     tolerance: float
-    level: float = multiplicity.even(ALPHA, NIGHTS)
+    level: float = ALPHA / NIGHTS
 
     def __post_init__(self) -> None:
         self._least: dict[int, int] = {}

@@ -272,6 +272,18 @@ def _isolate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
 
 
+def altered(value: Any, *where: Any, to: Any) -> Any:
+    """A copy with another value in one place; `...` takes the key away."""
+    copied = each = json.loads(json.dumps(value))
+    for key in where[:-1]:
+        each = each[key]
+    if to is ...:
+        del each[where[-1]]
+    else:
+        each[where[-1]] = to
+    return copied
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without plots, for whoever looks at something else."""

@@ -13,11 +13,6 @@ OUT = Path("evaluation")
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
-def _metrics() -> dict[str, object]:
-    found: dict[str, object] = json.loads((OUT / "metrics.json").read_text("utf-8"))
-    return found
-
-
 def _in_production(project: Project) -> None:
     """Judge what is published, and promote it."""
     project.check("nightly-eval")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import re
@@ -21,7 +20,7 @@ from interlock.artifact.pack import pack
 from interlock.canonical import canonical, parse
 from interlock.errors import BadConfiguration, VerificationFailed
 from tasks.evidence import weights_hash
-from tests.conftest import Project
+from tests.conftest import Project, altered
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 RESERVED = re.compile(r"\.git$|(con|prn|aux|nul|(com|lpt)\d)(\.|$)", re.IGNORECASE)
@@ -90,15 +89,7 @@ GOOD = Manifest(
 
 def changed(*where: Any, to: Any) -> Any:
     """GOOD as JSON, with another value in one place; `...` takes the key away."""
-    value = copy.deepcopy(GOOD.to_json())
-    each: Any = value
-    for key in where[:-1]:
-        each = each[key]
-    if to is ...:
-        del each[where[-1]]
-    else:
-        each[where[-1]] = to
-    return value
+    return altered(GOOD.to_json(), *where, to=to)
 
 
 @settings(max_examples=25)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,8 @@ from interlock.artifact.manifest import Manifest
 from interlock.attest.evidence import Demand, Evidence, findings, newest, read, require
 from interlock.attest.statement import TEST_RESULT, Statement, timestamp
 from interlock.errors import EvidenceRefused, VerificationFailed
+
+from tests.conftest import altered
 
 NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -213,15 +214,7 @@ def test_right_in_every_field_is_accepted(fields: dict[str, str], age: int) -> N
 
 def changed(*where: Any, to: Any) -> bytes:
     """Good evidence with another value in one place; `...` takes the key away."""
-    value: Any = copy.deepcopy(document())
-    each = value
-    for key in where[:-1]:
-        each = each[key]
-    if to is ...:
-        del each[where[-1]]
-    else:
-        each[where[-1]] = to
-    return json.dumps(value).encode()
+    return json.dumps(altered(document(), *where, to=to)).encode()
 
 
 CONF = ("predicate", "configuration")

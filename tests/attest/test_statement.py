@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from interlock.attest import statement as st_module
 from interlock.attest.statement import Statement, moment, timestamp
 from interlock.errors import VerificationFailed
+from tests.conftest import altered
 
 KIND = "https://example.org/predicate/v1"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -22,15 +23,8 @@ STATEMENT = Statement("source", {"gitTree": "a" * 40}, KIND, {"result": "PASSED"
 
 def changed(*where: Any, to: Any) -> bytes:
     """STATEMENT with another value in one place; `...` takes the key away."""
-    value: Any = json.loads(STATEMENT.to_bytes())
-    each = value
-    for key in where[:-1]:
-        each = each[key]
-    if to is ...:
-        del each[where[-1]]
-    else:
-        each[where[-1]] = to
-    return json.dumps(value).encode()
+    good = json.loads(STATEMENT.to_bytes())
+    return json.dumps(altered(good, *where, to=to)).encode()
 
 
 @given(TEXT, st.dictionaries(TEXT, TEXT, min_size=1, max_size=3), PREDICATES)
