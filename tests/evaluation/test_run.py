@@ -22,7 +22,6 @@ from tests.evaluation.conftest import Settings, Toy, Write
 Rows = Callable[..., dict[str, Any]]
 WORSE = "return np.where(batch['x'] * 1e5 % 3 > 1, batch['x'], 1 - batch['x'])"
 PAIRED = "accuracy >= production.accuracy - 0.01"
-pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def metrics(outcome: Outcome) -> dict[str, Any]:
@@ -31,6 +30,7 @@ def metrics(outcome: Outcome) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("number", "body", "gate", "state", "says"),
     [
@@ -72,6 +72,7 @@ def test_the_verdict(
     assert page.read_text() == "# earlier\n" + summary
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_first_version_has_nothing_to_be_compared_with(
     tmp_path: Path, toy: Toy, settings: Settings, write: Write, rows: Rows
 ) -> None:
@@ -85,6 +86,7 @@ def test_the_first_version_has_nothing_to_be_compared_with(
     assert pq.read_table(both.paths["predictions.parquet"])["production"].null_count
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_numbers_can_be_computed_again(
     tmp_path: Path, toy: Toy, settings: Settings, write: Write, rows: Rows
 ) -> None:
@@ -119,6 +121,7 @@ def test_the_numbers_can_be_computed_again(
     assert json.loads(json.dumps(again))["gates"] == found["gates"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_parquet_and_csv_give_the_same_numbers(
     tmp_path: Path, toy: Toy, settings: Settings, rows: Rows
 ) -> None:
