@@ -1,5 +1,6 @@
 """Bets: valid at every look, whatever the order, and strong enough to be of use."""
 
+import json
 from math import exp, inf, log
 
 import numpy as np
@@ -132,6 +133,29 @@ def test_a_watch_is_worth_its_nights_on_average() -> None:
         ]
     found = np.mean([exp(state.log_evidence) for state in states])
     assert found == pytest.approx(5)
+
+
+def test_a_watch_survives_a_night_as_json() -> None:
+    """Exactly, from the first state on."""
+    for state in (Watch(), Watch().after(np.linspace(-3, 5, betting.BETS))):
+        text = json.dumps(state.to_record())
+        assert Watch.from_record(json.loads(text)) == state
+
+
+def test_the_band_is_where_the_alarm_begins() -> None:
+    """A night with that mean sounds, one with a row more does not."""
+    at = betting.threshold(365, 0.05)
+    counts = (250, 9500, 250)
+    found = betting.alarm_below(Watch(), PAIR, counts, -0.005, at)
+    assert found is not None and -0.03 < found < -0.005
+    stake = betting.stakes(-0.005, 1)
+    worse = round((500 - found * 10_000) / 2)
+    for low, sounds in ((worse, True), (worse - 1, False)):
+        night = (low, 9500, 500 - low)
+        logs = betting.log_capitals(PAIR, night, -0.005, stake)
+        assert Watch().after(logs).sounds(at) is sounds
+    assert betting.alarm_below(Watch(), PAIR, (1, 9, 0), -0.005, at) is None
+    assert betting.alarm_below(Watch(), PAIR, (0, 0, 0), -0.005, at) is None
 
 
 def test_a_mean_that_no_row_can_reach_is_refuted() -> None:

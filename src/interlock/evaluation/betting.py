@@ -17,9 +17,10 @@ the same rows night after night, break that, and no bet is valid on them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log, sqrt
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -169,6 +170,15 @@ class Watch:
         """Whether this state is an alarm. After one, begin anew with Watch()."""
         return self.log_evidence >= log(threshold)
 
+    def to_record(self) -> dict[str, Any]:
+        """The state for JSON without floats; `from_record` reads it back exactly."""
+        return {"nights": self.nights, "logs": [repr(each) for each in self.logs]}
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> Watch:
+        """The state that `to_record` wrote."""
+        return Watch(record["nights"], tuple(map(float, record["logs"])))
+
 
 def threshold(nights: int, alpha: float) -> float:
     """Where a Watch sounds, for a false alarm within `nights` at most at alpha.
@@ -177,3 +187,34 @@ def threshold(nights: int, alpha: float) -> float:
     nights and 0.05, it is 7,300.
     """
     return nights / alpha
+
+
+def alarm_below(
+    watch: Watch,
+    values: Sequence[float],
+    counts: Sequence[int],
+    mean: float,
+    at: float,
+) -> float | None:
+    """The highest mean of the next night that would sound the alarm: a plot's band.
+
+    For a night like `counts` but for rows moved between the lowest and the highest of
+    the `values`, which are sorted. None where even the lowest mean would not.
+    """
+    stake = stakes(mean, values[-1])
+    movable, total = counts[0] + counts[-1], sum(counts)
+
+    def night(lowest: int) -> list[int]:
+        return [lowest, *counts[1:-1], movable - lowest]
+
+    def sounds(lowest: int) -> bool:
+        logs = log_capitals(values, night(lowest), mean, stake)
+        return watch.after(logs).sounds(at)
+
+    if not total or not sounds(movable):
+        return None
+    silent, sounding = -1, movable
+    while sounding - silent > 1:
+        middle = (silent + sounding) // 2
+        silent, sounding = (silent, middle) if sounds(middle) else (middle, sounding)
+    return float(np.dot(values, night(sounding))) / total
