@@ -24,7 +24,7 @@ SETTINGS = {
     "regression": Evaluation("", "", (), task="regression", quantile=0.9),
     "ranking": Evaluation("", "", (), task="ranking", query="q", top_k=3),
 }
-few = settings(max_examples=20)
+few = settings(max_examples=12)
 seeds = st.integers(0, 2**32 - 1)
 
 
