@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from interlock import parallel
-from interlock.parallel import in_order
+from interlock.parallel import at_once, in_order
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -53,3 +53,10 @@ def test_a_failure_comes_through_and_ends_the_rest() -> None:
     with pytest.raises(KeyError, match="the first"):
         [*in_order(work, range(1000))]
     assert len(begun) <= parallel.WORKERS
+
+
+def test_two_are_under_way_at_once() -> None:
+    """Each waits for the other, and both come back in their places."""
+    meeting = threading.Barrier(2, timeout=10)
+    first, second = at_once(lambda: (meeting.wait(), "a")[1], lambda: meeting.wait())
+    assert first == "a" and second in (0, 1)

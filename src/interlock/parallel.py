@@ -45,8 +45,8 @@ def at_once(
 ) -> tuple[Item, Result]:
     """What two pieces of work come to that do not wait for each other."""
     with ThreadPoolExecutor(1) as pool:
-        begun = pool.submit(one)
-        return begun.result(), other()
+        begun, second = pool.submit(one), other()
+        return begun.result(), second
 
 
 def submitted(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
@@ -117,15 +118,17 @@ def write(file: File, folder: Path, pieces: Iterable[bytes], first: int = 0) -> 
     with path.open("r+b" if first else "x+b") as out:
         whole, size = hashlib.sha256(), 0
         for _ in range(first):
-            whole.update(piece := out.read(CHUNK))
-            size += len(piece)
+            whole.update(each := out.read(CHUNK))
+            size += len(each)
         out.truncate(size)
-        for piece in pieces:
-            whole.update(piece)
-            size += len(piece)
-            if size > file.size:  # stop before a wrong record fills the disk
-                break
-            out.write(piece)
+        with ThreadPoolExecutor(1) as beside:  # it hashes a piece while that is written
+            for each in pieces:
+                size += len(each)
+                if size > file.size:  # stop before a wrong record fills the disk
+                    break
+                hashed = beside.submit(whole.update, each)
+                out.write(each)
+                hashed.result()
         out.flush()
         os.fsync(out.fileno())
         os.fchmod(out.fileno(), 0o444)  # its bytes may be shared: see `held`

@@ -1,7 +1,8 @@
 """Files to chunks and back, many at a time.
 
 * A byte is read once: it is hashed and sent from the same buffer.
-* A chunk is sent once, and only where the registry lacks it.
+* A chunk is sent once, and only where the registry lacks it; small ones are sent to
+  find that out.
 * What an interrupted transfer has brought over is not brought again.
 """
 
