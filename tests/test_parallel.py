@@ -37,7 +37,7 @@ def test_no_more_is_taken_than_is_needed() -> None:
     results = in_order(abs, items())
     for number in range(1, 6):
         assert next(results) == number
-    assert taken <= 5 + parallel.WORKERS
+    assert taken <= 5 + parallel.AHEAD
     results.close()
 
 
@@ -52,7 +52,7 @@ def test_a_failure_comes_through_and_ends_the_rest() -> None:
 
     with pytest.raises(KeyError, match="the first"):
         [*in_order(work, range(1000))]
-    assert len(begun) <= parallel.WORKERS
+    assert len(begun) <= parallel.AHEAD
 
 
 def test_two_are_under_way_at_once() -> None:
