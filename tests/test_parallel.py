@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from interlock import parallel
-from interlock.parallel import in_order
+from interlock.parallel import at_once, in_order
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -37,7 +37,7 @@ def test_no_more_is_taken_than_is_needed() -> None:
     results = in_order(abs, items())
     for number in range(1, 6):
         assert next(results) == number
-    assert taken <= 5 + parallel.WORKERS
+    assert taken <= 5 + parallel.AHEAD
     results.close()
 
 
@@ -52,4 +52,11 @@ def test_a_failure_comes_through_and_ends_the_rest() -> None:
 
     with pytest.raises(KeyError, match="the first"):
         [*in_order(work, range(1000))]
-    assert len(begun) <= parallel.WORKERS
+    assert len(begun) <= parallel.AHEAD
+
+
+def test_two_are_under_way_at_once() -> None:
+    """Each waits for the other, and both come back in their places."""
+    meeting = threading.Barrier(2, timeout=10)
+    first, second = at_once(lambda: (meeting.wait(), "a")[1], lambda: meeting.wait())
+    assert first == "a" and second in (0, 1)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 WORKERS = 4  # under way at once: 8 were no faster on two cores, and held more memory
+AHEAD = WORKERS + 2  # with those that wait, or are done: a slow one holds up no other
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,12 +31,13 @@ def in_order(
 ) -> Generator[Result, None, None]:
     """`work(item)` of each item, in the order of the items.
 
-    Items are taken as they are needed: at most WORKERS are under way, or done and not
-    asked for yet. What `work` raises is raised here, and the rest is let go.
+    Items are taken as they are needed: at most WORKERS are under way, and AHEAD with
+    those that wait, or are done and not asked for yet. What `work` raises is raised
+    here, and the rest is let go.
     """
     pool = ThreadPoolExecutor(WORKERS)
     try:
-        yield from submitted(lambda item: pool.submit(work, item), items, WORKERS)
+        yield from submitted(lambda item: pool.submit(work, item), items, AHEAD)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -45,8 +47,8 @@ def at_once(
 ) -> tuple[Item, Result]:
     """What two pieces of work come to that do not wait for each other."""
     with ThreadPoolExecutor(1) as pool:
-        begun = pool.submit(one)
-        return begun.result(), other()
+        begun, second = pool.submit(one), other()
+        return begun.result(), second
 
 
 def submitted(

@@ -155,16 +155,6 @@ def place_artifact(root: Path, config: Config, url: str) -> int:
     return place(root, wanted.values(), url)
 
 
-def find(root: Path, file: File, url: str) -> Path:
-    """Where the bytes of a pinned file are on this machine, verified."""
-    if is_whole(root / file.path, file):
-        return root / file.path
-    cached = changed(file, path=_key(file))
-    with alone(home() / "files/.lock"):
-        _complete(home() / "files", [cached], url)
-    return home() / "files" / cached.path
-
-
 def _key(file: File) -> str:
     """Where the cache has a file; with its ending, for code is told by that."""
     return f"{file.sha256[:2]}/{file.sha256}{PurePosixPath(file.path).suffix}"

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from interlock import config as configuration
 from interlock.artifact.chunks import check
-from interlock.artifact.formats import check_format
+from interlock.artifact.formats import check_content
 from interlock.artifact.manifest import File, Manifest
 from interlock.artifact.pack import pack
 from interlock.attest.evidence import newest, require
@@ -35,7 +35,6 @@ from interlock.attest.handover import (
 from interlock.errors import BadConfiguration
 from interlock.home import registry_url
 from interlock.parallel import at_once
-from interlock.pins import find
 from interlock.progress import in_bytes
 from interlock.promote import (
     Moved,
@@ -48,7 +47,7 @@ from interlock.promote import (
 from interlock.registry.access import open_or_make, signer
 from interlock.registry.channels import head
 from interlock.registry.records import Registry
-from interlock.registry.transfer import Sender, lacking
+from interlock.registry.transfer import Sender, lacking, opened, places
 from interlock.source import LOCK, Source, export, inspect, refuse_dirty
 
 
@@ -123,7 +122,8 @@ def released(registry: Registry, manifest: Manifest, channel: str) -> tuple[File
 def let_in(registry: Registry, files: Collection[File], root: Path, path: str) -> None:
     """Refuse pinned files that the registry lacks, or whose format is not let in.
 
-    The checkout at `root` may have them below `path`; else they are fetched.
+    Of those that the checkout at `root` does not have below `path`, what has to be
+    looked at is fetched, and no more.
     """
     if missing := lacking(registry, sorted({c for f in files for c in f.chunks})):
         held = [file.path for file in files if {*file.chunks} & {*missing}]
@@ -132,8 +132,10 @@ def let_in(registry: Registry, files: Collection[File], root: Path, path: str) -
             f"{len(missing)} chunks of {held[0]} and {len(held) - 1} more are not",
             f"pin it again: interlock pin {PurePosixPath(path, held[0])}",
         )
+    near = places(files, root / path)
     for file in files:
-        check_format(find(root / path, file, registry.store.url), file.path)
+        with opened(registry, file, near) as content:
+            check_content(content, file.path)
 
 
 def send(registry: Registry, files: Collection[File], base: Path) -> int:

@@ -16,10 +16,11 @@ the readers no other state than the one before it.
 
 **Threads.** strace counts calls by name and thread, so a number names one point only
 where one thread makes the calls. "in turn" (the default) therefore runs what is given
-to a thread pool at once in the caller, and refuses other threads: every chunk has a key
-and a private file of its own, so a kill between the calls of two threads leaves
-together what two such kills leave. "at once" runs the threads as they come and kills
-whichever is first to make its Nth call, or a Git that the command runs: a sample.
+to a thread pool at once in the caller, and refuses other threads: what threads write
+has a key and a private file of its own, a chunk as well as evidence, so a kill between
+the calls of two threads leaves together what two such kills leave. "at once" runs the
+threads as they come and kills whichever is first to make its Nth call, or a Git that
+the command runs: a sample.
 
 "patched" needs no strace: the points are the calls of Python's own functions.
 """

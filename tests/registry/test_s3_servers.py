@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from interlock.errors import BadConfiguration, Refusal
 from interlock.registry import s3
 from interlock.registry.answers import Unreachable
 from interlock.registry.store import Store, open_store
-from tests.conftest import use
+from tests.conftest import Project, use
 from tests.proxy import Line, bad_line
 from tests.servers import SERVERS, Endpoint, _free_ports
 
@@ -122,6 +123,30 @@ def test_a_missing_permission_is_named(
 def _over(line: Line, url: str, patch: pytest.MonkeyPatch) -> Store:
     patch.setenv("AWS_ENDPOINT_URL_S3", line.url)
     return open_store(url)
+
+
+def test_publish_and_pull_ask_once(
+    where: Where, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the heads of channels, which are looked at again before they move."""
+    url, server = where
+    monkeypatch.setenv("INTERLOCK_REGISTRY", url)
+    for number in range(3):  # the log gets longer
+        project.write("lib/toy/__init__.py", f'"""Toy {number}."""')
+        assert project.publish().code == 0
+    project.write("lib/toy/__init__.py", '"""Told anew."""')
+    project.commit()
+    project.check()
+    with bad_line(Line(server, "none")) as line:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", line.url)
+        assert project.run("publish").code == 0
+        sent = Counter(line.seen)
+        line.seen.clear()
+        assert project.run("pull", "toy@staging", "model").code == 0
+        pulled = Counter(line.seen)
+    assert {each for each in sent if sent[each] > 1 and "channels" not in each} == set()
+    assert max(sent.values()) == 2 and sum("/channels/" in each for each in sent) <= 2
+    assert max(pulled.values()) == 1
 
 
 def test_the_first_key_costs_one_request(

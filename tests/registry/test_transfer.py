@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -15,10 +17,10 @@ from interlock.artifact import chunks
 from interlock.artifact.chunks import describe
 from interlock.attest.trust import TrustRoot
 from interlock.errors import VerificationFailed
-from interlock.registry import transfer
+from interlock.registry import records, transfer
 from interlock.registry.folder import Folder
 from interlock.registry.records import Registry, chunk_key
-from interlock.registry.transfer import Sender, fetch, lacking, places
+from interlock.registry.transfer import Sender, fetch, lacking, opened, places
 
 
 class Counting(Folder):
@@ -67,7 +69,8 @@ def test_files_go_there_and_back(
     for number, data in enumerate(contents):
         (folder / str(number)).write_bytes(data)
     sender, again = Sender(registry), Sender(registry)
-    files = [sender.send(folder / str(n), f"f/{n}") for n in range(len(contents))]
+    paths = {f"f/{n}": folder / str(n) for n in range(len(contents))}
+    files = [*sender.send_each(paths)]
     assert files == [describe(folder / str(n), f"f/{n}") for n in range(len(contents))]
     pieces = {data[at : at + 4] for data in contents for at in range(0, len(data), 4)}
     assert sender.sent == sum(map(len, pieces))
@@ -87,8 +90,12 @@ def test_equal_chunks_are_sent_once_within_a_file(tmp_path: Path) -> None:
     assert (len(file.chunks), sender.sent, asked(registry)["create"]) == (100, 4, 1)
 
 
-def test_what_the_registry_lacks_is_named(tmp_path: Path) -> None:
-    """And what it has, but altered, is refused."""
+@pytest.mark.parametrize("limit", [0, 4])
+def test_what_the_registry_lacks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """And what it has, but altered, is refused: where it asks first, and where not."""
+    monkeypatch.setattr(records, "SMALL", limit)
     registry = registry_in(tmp_path / "registry")
     (tmp_path / "f").write_bytes(b"abcdefgh")
     (tmp_path / "g").write_bytes(b"abcdXYZ")
@@ -145,3 +152,58 @@ def test_chunks_near_by_are_not_fetched(tmp_path: Path) -> None:
     fetch(registry, [file], tmp_path, near=places([old], tmp_path))
     assert (tmp_path / "out/new").read_bytes() == (tmp_path / "new").read_bytes()
     assert asked(registry)["read"] == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.binary(max_size=30), st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)))
+)
+def test_an_opened_file_reads_as_the_file_does(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, looks: list[tuple[int, int]]
+) -> None:
+    """Wherever one looks, from the start, from the end, and on from there."""
+    folder = tmp_path_factory.mktemp("opened")
+    registry = registry_in(folder / "registry")
+    (folder / "f").write_bytes(data)
+    file = Sender(registry).send(folder / "f", "f")
+    with opened(registry, file, {}) as ours, (folder / "f").open("rb") as plain:
+        assert ours.seek(0, os.SEEK_END) == len(data)
+        for place, count in looks:
+            for each in (ours, plain):
+                each.seek(place)
+            assert ours.read(count) == plain.read(count)
+            assert ours.tell() == plain.tell()
+        with pytest.raises((ValueError, OSError)):
+            ours.seek(-1)
+
+
+def test_of_an_opened_file_only_what_is_looked_at_is_fetched(tmp_path: Path) -> None:
+    """And a chunk that is here is not, unless it is hurt."""
+    registry = registry_in(tmp_path / "registry")
+    (tmp_path / "f").write_bytes(b"aaaabbbbccccdddd")
+    file = Sender(registry).send(tmp_path / "f", "f")
+    (tmp_path / "f").write_bytes(b"aaaaXbbbcccc")
+    with opened(registry, file, places([file], tmp_path)) as content:
+        content.seek(-2, os.SEEK_END)
+        assert content.read() == b"dd"
+    assert asked(registry)["read"] == 1
+    with opened(registry, file, places([file], tmp_path)) as content:
+        assert content.read() == b"aaaabbbbccccdddd"
+    assert asked(registry)["read"] == 3
+
+
+def test_a_chunk_of_another_size_is_no_part_of_an_opened_file(tmp_path: Path) -> None:
+    """What comes after it would not be where it seems to be."""
+    registry = registry_in(tmp_path / "registry")
+    (tmp_path / "f").write_bytes(b"aaaabbbbcccc")
+    file = Sender(registry).send(tmp_path / "f", "f")
+    short = Sender(registry).send(_written(tmp_path / "g", b"bbb"), "g").chunks[0]
+    odd = replace(file, chunks=(file.chunks[0], short, file.chunks[2]))
+    with opened(registry, odd, {}) as content:
+        with pytest.raises(VerificationFailed, match="to have 4 bytes"):
+            content.read()
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path

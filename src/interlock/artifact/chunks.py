@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -25,6 +27,13 @@ def cut(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(CHUNK):
             yield piece
+
+
+def piece(path: Path, number: int) -> bytes:
+    """One piece of a file; empty after the last."""
+    with path.open("rb") as file:
+        file.seek(number * CHUNK)
+        return file.read(CHUNK)
 
 
 def digest(data: bytes) -> str:
@@ -52,10 +61,10 @@ def describe_each(
     def hashed() -> Iterator[bytes | File]:
         for name, path in paths.items():
             whole, size = hashlib.sha256(), 0
-            for piece in cut(path):
-                whole.update(piece)
-                size += len(piece)
-                yield piece
+            for each in cut(path):
+                whole.update(each)
+                size += len(each)
+                yield each
             yield File(name, size, whole.hexdigest(), ())  # it ends here
 
     def stored(each: bytes | File) -> tuple[int, str] | File:
@@ -79,9 +88,13 @@ def held(path: Path, file: File) -> int:
     """
     if path.is_symlink() or not path.is_file() or path.stat().st_size > file.size:
         return 0
-    found = zip(in_order(digest, cut(path)), file.chunks, strict=False)
-    count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], found))
+    found = in_order(partial(_is_piece, path), enumerate(file.chunks))
+    count = sum(1 for _ in takewhile(bool, found))
     return count if count == len(file.chunks) or path.stat().st_nlink == 1 else 0
+
+
+def _is_piece(path: Path, chunk: tuple[int, str]) -> bool:
+    return digest(piece(path, chunk[0])) == chunk[1]
 
 
 def is_whole(path: Path, file: File) -> bool:
@@ -105,15 +118,17 @@ def write(file: File, folder: Path, pieces: Iterable[bytes], first: int = 0) -> 
     with path.open("r+b" if first else "x+b") as out:
         whole, size = hashlib.sha256(), 0
         for _ in range(first):
-            whole.update(piece := out.read(CHUNK))
-            size += len(piece)
+            whole.update(each := out.read(CHUNK))
+            size += len(each)
         out.truncate(size)
-        for piece in pieces:
-            whole.update(piece)
-            size += len(piece)
-            if size > file.size:  # stop before a wrong record fills the disk
-                break
-            out.write(piece)
+        with ThreadPoolExecutor(1) as beside:  # it hashes a piece while that is written
+            for each in pieces:
+                size += len(each)
+                if size > file.size:  # stop before a wrong record fills the disk
+                    break
+                hashed = beside.submit(whole.update, each)
+                out.write(each)
+                hashed.result()
         out.flush()
         os.fsync(out.fileno())
         os.fchmod(out.fileno(), 0o444)  # its bytes may be shared: see `held`

@@ -1,7 +1,8 @@
 """Files to chunks and back, many at a time.
 
 * A byte is read once: it is hashed and sent from the same buffer.
-* A chunk is sent once, and only where the registry lacks it.
+* A chunk is sent once, and only where the registry lacks it; small ones are sent to
+  find that out.
 * What an interrupted transfer has brought over is not brought again.
 """
 
@@ -10,19 +11,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from functools import partial
+from functools import lru_cache, partial
+from io import BufferedReader, RawIOBase
 from itertools import islice
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
+from typing import Any, BinaryIO
 
-from interlock.artifact.chunks import CHUNK, describe_each, digest, held, write
+from interlock.artifact.chunks import CHUNK, describe_each, digest, held, piece, write
 from interlock.artifact.manifest import File
+from interlock.errors import VerificationFailed
 from interlock.parallel import in_order
 from interlock.registry.records import Registry
 
 Done = Callable[[int], object]  # is told the bytes of each chunk that is finished
-Place = tuple[Path, int]  # a file, and where in it a chunk starts, in bytes
+Place = tuple[Path, int]  # a file, and which of its pieces
 
 
 class Sender:
@@ -90,27 +94,67 @@ def fetch(
 def places(files: Iterable[File], folder: Path) -> dict[str, Place]:
     """Where the chunks of files below `folder` are."""
     return {
-        chunk: (folder / file.path, number * CHUNK)
+        chunk: (folder / file.path, number)
         for file in files
         for number, chunk in enumerate(file.chunks)
     }
 
 
+def opened(registry: Registry, file: File, near: Mapping[str, Place]) -> BinaryIO:
+    """A file of chunks, to be read without fetching those that nobody looks at."""
+    return BufferedReader(_Chunked(file, partial(_chunk, registry, near)))
+
+
+class _Chunked(RawIOBase):
+    """Reads a file from its chunks, each verified, the last two of them at hand."""
+
+    def __init__(self, file: File, chunk: Callable[[str], bytes]) -> None:
+        self._file, self._at, self._chunk = file, 0, lru_cache(2)(chunk)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = (0, self._at, self._file.size)[whence]
+        if start + offset < 0:
+            raise ValueError(f"a place before the start: {start + offset}")
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        number, start = divmod(self._at, CHUNK)
+        whole = min(CHUNK, self._file.size - number * CHUNK)
+        if start >= whole:
+            return 0
+        data = self._chunk(self._file.chunks[number])
+        if len(data) != whole:
+            raise VerificationFailed(
+                f"chunk {number} of {self._file.path} to have {whole:,} bytes",
+                f"{len(data):,} bytes",
+                "pin the file again",
+            )
+        part = data[start : start + len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+
 def _chunk(registry: Registry, near: Mapping[str, Place], sha256: str) -> bytes:
     """The bytes of a chunk, verified, from a file here or from the registry."""
     if sha256 in near:
-        path, start = near[sha256]
-        with suppress(OSError), path.open("rb") as file:
-            file.seek(start)
-            if digest(piece := file.read(CHUNK)) == sha256:
-                return piece
+        with suppress(OSError):
+            if digest(data := piece(*near[sha256])) == sha256:
+                return data
     return registry.chunk(sha256)
 
 
 def _told(pieces: Iterable[bytes], done: Done) -> Iterator[bytes]:
-    for piece in pieces:
-        yield piece
-        done(len(piece))
+    for each in pieces:
+        yield each
+        done(len(each))
 
 
 def _sync(path: Path) -> None:
