@@ -45,7 +45,8 @@ def bins(scores: Floats) -> Integers:
     steps = (nearer.view(np.int32) >> 15) - (TOP - HALF)
     steps = np.clip(steps, 0, HALF - 1)
     upper = (scores >= 0.5).astype(np.int32)
-    return (steps ^ -upper) + BINS * upper  # there, BINS - 1 - steps
+    found: Integers = (steps ^ -upper) + BINS * upper  # there, BINS - 1 - steps
+    return found
 
 
 class Area(NamedTuple):
