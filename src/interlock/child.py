@@ -36,6 +36,8 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
 SAME_EVERYWHERE = {"PYTHONHASHSEED": "0"}
+# To glibc: memory that one batch took is kept for the next, up to 256 MiB.
+KEPT = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "268435456"}
 COMMAND = (sys.executable, "-P", "-s", "-m", "interlock.child")
 
 _REFUSALS = {kind.__name__: kind for kind in (BadConfiguration, CheckBroken)}
@@ -134,7 +136,7 @@ class Child:
 
 def _environment() -> dict[str, str]:
     ours = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    return ONE_THREAD | ours | SAME_EVERYWHERE
+    return ONE_THREAD | KEPT | ours | SAME_EVERYWHERE
 
 
 def _how(code: int) -> str:

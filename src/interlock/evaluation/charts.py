@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
@@ -514,7 +515,8 @@ def _svg(figure: Figure, name: str) -> str:
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
+    # Figure.savefig writes the same, and draws it twice.
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
     whole = buffer.getvalue()
     opening, rest = whole[whole.index("<svg") :].split(">", 1)
     box = re.search(r'viewBox="[^"]*"', opening)

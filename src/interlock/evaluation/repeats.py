@@ -95,6 +95,9 @@ def counted(columns: Iterable[npt.NDArray[np.generic]], rows: int) -> Repeats:
 def _mixed(keys: Keys) -> Keys:
     """64 bits well mixed: the finaliser of SplitMix64 (Steele, Lea & Flood, 2014)."""
     keys = keys + np.uint64(0x9E3779B97F4A7C15)
-    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return keys ^ (keys >> np.uint64(31))
+    keys ^= keys >> np.uint64(30)
+    keys *= np.uint64(0xBF58476D1CE4E5B9)
+    keys ^= keys >> np.uint64(27)
+    keys *= np.uint64(0x94D049BB133111EB)
+    keys ^= keys >> np.uint64(31)
+    return keys
