@@ -519,6 +519,7 @@ def _add_plan(commands: Any) -> None:
         ("false-pass", float, "P", "chance that a model that is worse passes"),
         ("score", float, "S", "what the model scores now, 0 to 1"),
         ("noise", float, "SD", "standard deviation of that score from run to run"),
+        ("spread", float, "SD", "standard deviation of a row's number, or change"),
         ("measured", Path, "FILE", "metrics.json of the last evaluation"),
     ):
         plan.add_argument(f"--{name}", type=kind, metavar=metavar, help=meaning)

@@ -9,6 +9,8 @@ import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from math import prod, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,17 @@ from interlock import config as configuration
 from interlock.config import Evaluation, Gate
 from interlock.errors import BadConfiguration, expecting
 from interlock.evaluation import gates, planning
+from interlock.evaluation.counts import Counts
 from interlock.evaluation.gates import Condition
-from interlock.evaluation.planning import POWERS, Promise, Setting
+from interlock.evaluation.intervals import Proportion
+from interlock.evaluation.latency import Ratios
+from interlock.evaluation.metrics import ROLES, Group, Mean, Metric, catalogue
+from interlock.evaluation.planning import POWERS, Promise, Rows, Setting
+from interlock.evaluation.run import recount
+from interlock.evaluation.samples import is_asymptotic
 
 MEASURED = ("evidence/nightly-eval/metrics.json", "evaluation/metrics.json")
 ROWS, DISAGREEMENT = 10_000, 0.05  # assumed where nothing was measured
-WIDTH = 2 * 1.96  # standard errors that an interval of metrics.json spans
 DEFAULT = Gate("accuracy >= production.accuracy - 0.005")
 
 
@@ -38,6 +45,7 @@ class Given:
     false_pass: float | None = None
     score: float | None = None
     noise: float | None = None
+    spread: float | None = None
     fresh: bool = False
     measured: Path | None = None
 
@@ -48,8 +56,27 @@ class Measured:
 
     rows: int | None = None
     disagreement: float | None = None
-    scores: dict[str, tuple[float, float]] = field(default_factory=dict)  # and noise
+    scores: dict[str, float] = field(default_factory=dict)
     slices: dict[str, list[int]] = field(default_factory=dict)
+    ratios: tuple[float, ...] = ()  # of latency
+    settings: Evaluation | None = None  # that it was judged by
+    predictions: Path | None = None  # that were kept of it
+
+    def asked(self, of: Evaluation, conditions: Sequence[Condition]) -> Measured:
+        """The same, to be counted for these gates as far as it has their columns."""
+        if self.settings is None:
+            return self
+        columns = ("", *self.settings.slices)
+        fit = zip(of.gates, conditions, strict=True)
+        own = tuple(gate for gate, each in fit if each.per in columns)
+        return replace(self, settings=replace(self.settings, gates=own, clip=of.clip))
+
+    @cached_property
+    def counts(self) -> Counts | None:
+        """The counts of all its rows, where they were kept."""
+        if self.predictions is None or self.settings is None:
+            return None
+        return recount(self.predictions, self.settings)
 
 
 @dataclass(frozen=True)
@@ -59,6 +86,7 @@ class Plan:
     setting: Setting
     assumed: tuple[str, ...]
     promises: dict[str, Promise | str]
+    conditions: dict[str, Condition]
     ease_ml_ci: dict[str, dict[str, int]]
 
 
@@ -70,6 +98,7 @@ def plan(folder: Path, given: Given) -> Plan:
     settings = _settings(folder, given)
     found = _measured(folder, given)
     conditions = [gates.parse(gate, settings) for gate in settings.gates]
+    found = found.asked(settings, conditions)
     setting = Setting(
         rows=_first(given.rows, found.rows, ROWS),
         uses=_first(given.uses, settings.uses),
@@ -85,12 +114,17 @@ def plan(folder: Path, given: Given) -> Plan:
         for name in ("rows", "disagreement")
         if getattr(given, name) is getattr(found, name) is None
     ]
-    promises = {c.text: _promise(c, setting, given, found) for c in conditions}
-    tolerances = [-c.bound for c in conditions if c.paired and c.bound < 0]
+    promises = {
+        c.text: _promise(c, setting, given, found, settings) for c in conditions
+    }
+    tolerances = [
+        -c.bound for c in conditions if c.metric in ASKED and c.paired and c.bound < 0
+    ]
     return Plan(
         setting,
         tuple(assumed),
         promises,
+        {c.text: c for c in conditions},
         planning.ease_ml_ci(setting, min(tolerances)) if tolerances else {},
     )
 
@@ -128,20 +162,30 @@ def _measured(folder: Path, given: Given) -> Measured:
         "run interlock eval again",
         BadConfiguration,
     ):
-        return _read(json.loads(path.read_text("utf-8")))
+        return _read(json.loads(path.read_text("utf-8")), path.parent)
 
 
-def _read(record: Any) -> Measured:
+def _read(record: Any, folder: Path) -> Measured:
     scores = {
-        name: (each["value"], (each["high"] - each["low"]) / WIDTH)
+        name: each["value"]
         for name, each in record["whole"]["candidate"].items()
-        if None not in [each.get(key) for key in ("value", "low", "high")]
+        if each.get("value") is not None
     }
     slices: dict[str, list[int]] = {}
     for each in record["slices"]:
         slices.setdefault(each["column"], []).append(int(each["rows"]))
     pair = record["whole"]["pair"] or {}
-    return Measured(int(record["rows"]), pair.get("disagreement"), scores, slices)
+    kept = folder / "predictions.parquet"
+    given = record.get("settings")
+    return Measured(
+        int(record["rows"]),
+        pair.get("disagreement") or None,  # equal models tell nothing of others
+        scores,
+        slices,
+        tuple((record.get("latency") or {}).get("ratios", ())),
+        configuration.recorded(given) if given else None,
+        kept if kept.is_file() else None,
+    )
 
 
 def _check(setting: Setting, given: Given) -> None:
@@ -155,6 +199,7 @@ def _check(setting: Setting, given: Given) -> None:
         ("false-pass", setting.false_pass, 1e-9, 1 - 1e-9),
         ("score", _first(given.score, 0.5), 0, 1),
         ("noise", _first(given.noise, 0.5), 0, 1),
+        ("spread", _first(given.spread, 1.0), 1e-12, 1e12),
     ):
         if not least <= value <= most:
             raise BadConfiguration(
@@ -163,22 +208,111 @@ def _check(setting: Setting, given: Given) -> None:
 
 
 def _promise(
-    condition: Condition, setting: Setting, given: Given, found: Measured
+    condition: Condition,
+    setting: Setting,
+    given: Given,
+    found: Measured,
+    settings: Evaluation,
 ) -> Promise | str:
     """What the gate can promise; if it cannot be planned, why."""
-    planned = ("accuracy",) if condition.paired else ("accuracy", "precision", "recall")
-    if condition.metric not in planned:
-        return f"{condition.metric} is not planned: run interlock eval"
-    if condition.paired:
+    if condition.metric in gates.MEASURED:
+        ratios = found.ratios
+        return _latency(setting, condition.bound, ratios) if ratios else NO_RATIOS
+    stated = condition.metric in ASKED
+    if stated and condition.paired:
         slices = _slices(condition, setting, given, found)
         return planning.against_production(setting, -condition.bound, slices)
-    score, noise = found.scores.get(condition.metric, (given.score, None))
-    if given.score is not None:
-        score, noise = given.score, None
-    if score is None:
+    if stated and not (given.score is None is given.noise):
+        return _stated(condition, setting, given, found)
+    if given.spread is not None:
+        known = _spread(condition, setting, given, settings)
+        return known if isinstance(known, str) else _of([known], condition, setting)
+    if found.counts is not None and found.settings:
+        groups = _groups(condition, found.counts)
+        metric = catalogue(found.settings).get(condition.metric)
+        rows = [_rows(condition, metric, each) for each in groups if metric]
+        if rows and None not in rows:
+            times = setting.rows / found.counts.whole.rows
+            return _of([each for each in rows if each], condition, setting, times)
+    return _stated(condition, setting, given, found) if stated else UNKNOWN
+
+
+ASKED = ("accuracy", "precision", "recall")  # planned from what is stated alone
+NO_RATIOS = "no latency was measured: run interlock eval"
+UNKNOWN = "nothing is known of its rows: run interlock eval, or give --spread"
+
+
+def _stated(
+    condition: Condition, setting: Setting, given: Given, found: Measured
+) -> Promise | str:
+    """From a score, as given or as last measured, and its noise."""
+    score = _first(given.score, found.scores.get(condition.metric), -1.0)
+    if score < 0:
         return f"no {condition.metric} is known: give --score, or run interlock eval"
-    noise = noise if given.noise is None else given.noise
-    return planning.against_number(setting, condition.bound, score, noise)
+    return planning.against_number(setting, condition.bound, score, given.noise)
+
+
+def _groups(condition: Condition, counts: Counts) -> list[Group]:
+    if not condition.per:
+        return [counts.whole]
+    return [*counts.per(condition.per).values()]
+
+
+def _rows(condition: Condition, metric: Metric, group: Group) -> Rows | None:
+    """What the last evaluation's rows say of a gate; None where that is nothing."""
+    if condition.paired and not group.paired:
+        return None
+    roles = ROLES if condition.paired else ROLES[:1]
+    sample = metric.gain(group) if condition.paired else None
+    sample = sample or metric.sample(group, "candidate")
+    error = metric.error(group, roles)
+    if sample is None or not (error > 0 or isinstance(sample, Proportion)):
+        return None
+    return Rows(
+        *(sample, error, group.rows, condition.paired),
+        *(condition.share, condition.higher, is_asymptotic(sample)),
+    )
+
+
+def _spread(
+    condition: Condition, setting: Setting, given: Given, settings: Evaluation
+) -> Rows | str:
+    """Rows of a stated spread: of their numbers, or of what they differ by."""
+    metric = catalogue(settings)[condition.metric]
+    if not isinstance(metric, Mean) or metric.root or metric.exact:
+        return f"--spread is for means of rows, which {condition.metric} is not"
+    score = None if condition.paired else given.score
+    if score is None and not condition.paired:
+        return "give --score as well, what the model scores now"
+    rows, spread = setting.rows, _first(given.spread, 0.0)
+    sample = metric.imagined(rows, spread, score)
+    return Rows(
+        *(sample, spread / sqrt(rows), rows, condition.paired),
+        *(condition.share, condition.higher, is_asymptotic(sample)),
+    )
+
+
+def _of(
+    found: Sequence[Rows], condition: Condition, setting: Setting, times: float = 1.0
+) -> Promise:
+    """The promise of a gate on each of these, which share its level: all must pass."""
+    promises = []
+    for known in found:
+        rows = max(round(known.rows * times), 1)
+        own = replace(setting, rows=rows, gates=setting.gates * len(found))
+        promise = planning.from_rows(own, condition.least, known)
+        promises.append(promise.of_more(setting.rows / rows))
+    widest = max(promises, key=lambda promise: promise.width)
+    return replace(widest, passes=prod(each.passes for each in promises))
+
+
+def _latency(setting: Setting, bound: float, ratios: Sequence[float]) -> Promise:
+    """Of as many pairs, as many of which are within the bound as were last time."""
+    within = sum(each <= bound for each in ratios) / len(ratios)
+    own = replace(setting, rows=len(ratios))
+    low, high = Ratios(tuple(ratios)).interval(2 * setting.level)
+    passes = planning.against_number(own, 0.5, within).passes
+    return Promise(passes, (high - low) / 2)
 
 
 def _slices(
@@ -225,7 +359,8 @@ def text(plan: Plan) -> str:
         f"{note.get('disagreement', '')}"
     ]
     for gate, promise in plan.promises.items():
-        said = [promise] if isinstance(promise, str) else _said(promise)
+        asked = plan.conditions[gate]
+        said = [promise] if isinstance(promise, str) else _said(promise, asked)
         lines += ["", gate, *(_indented(each) for each in said)]
     if plan.ease_ml_ci:
         few = plan.ease_ml_ci["paired"]
@@ -242,28 +377,43 @@ def _indented(text: str) -> str:
     return textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="    ")
 
 
-def _said(promise: Promise) -> list[str]:
+def _said(promise: Promise, asked: Condition) -> list[str]:
+    share = asked.share
     half, most = (f"{100 * power:.0f} %" for power in POWERS)
     said = [
-        f"can promise +-{_points(promise.width)} over all uses",
+        f"can promise +-{_amount(promise.width, share)} over all uses",
         f"PASS for a model as good as now: {100 * promise.passes:.0f} % of the time",
     ]
     if promise.drops:
-        first, second = promise.drops
+        first, second = (_amount(drop, share) for drop in promise.drops)
         said.append(
-            f"FAIL on one use: {half} of the time for a drop of {_points(first)}, "
-            f"{most} for {100 * second:.2g}"
+            f"FAIL on one use: {half} of the time for a "
+            f"{'drop' if asked.higher else 'rise'} of {first}, "
+            f"{most} for {second.split()[0]}"
         )
     if promise.rows_to_pass:
         said.append(f"that PASS {most} of the time needs {promise.rows_to_pass:,} rows")
     if promise.rows_to_find:
         said.append(
-            f"that FAIL {most} of the time for {_points(promise.find)} needs "
+            f"that FAIL {most} of the time for {_amount(promise.find, share)} needs "
             f"{promise.rows_to_find:,} rows"
         )
+    said.append(f"{FORECAST[promise.forecast]}; {GUARANTEE[promise.guarantee]}")
     return said + [f"warning: {each.text}" for each in promise.cautions]
 
 
-def _points(value: float) -> str:
-    number = f"{100 * value:.2g}"
+FORECAST = {
+    "exact": "forecast by the exact test",
+    "normal": "forecast by the normal curve, at the spread that is known",
+}
+GUARANTEE = {
+    "every size": "the gate's chances hold at every number of rows",
+    "asymptotic": "the gate's chances hold in the limit of many rows",
+}
+
+
+def _amount(value: float, share: bool) -> str:
+    number = f"{100 * value if share else value:.2g}"
+    if not share:
+        return number
     return f"{number} point" if number == "1" else f"{number} points"

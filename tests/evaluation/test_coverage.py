@@ -63,17 +63,22 @@ def _ends(hits: int, rows: int, alpha: float) -> binomial.Interval:
     return binomial.clopper_pearson(hits, rows, alpha)
 
 
+@pytest.mark.parametrize("betting_too", [False, True])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("rows", ROWS)
-def test_a_bounded_mean_is_covered(rows: int, rate: float) -> None:
+def test_a_bounded_mean_is_covered(rows: int, rate: float, betting_too: bool) -> None:
     """Of numbers that are 0 or 1, than which none within 0 and 1 are more skewed."""
+    points = betting.grid(0, 1)
     low, high = _likely(rows, rate)
     corners = np.array([[0.0, 1.0], [1.0, 1.0]])
 
     def margin(hits: int, alpha: float, side: int) -> float:
         share = hits / rows
         scatter = np.diag([rows * share * (1 - share), 0])
-        found = Means(Moments(rows, np.array([share, 1]), scatter), corners)
+        masses = (rows - hits) * (points == 0) + hits * (points == 1.0)
+        bets = betting.Masses(0, 1, masses) if betting_too else None
+        moments = Moments(rows, np.array([share, 1]), scatter)
+        found = Means(moments, corners, bets=bets)
         return Quotient(found).margin(rate, alpha, side)
 
     for alpha in ALPHAS:
@@ -130,8 +135,13 @@ def test_clipped_losses_keep_their_chances(rows: int, clip: float) -> None:
         errors = chance.standard_t(3, (rows, 2)) * scales
         losses = -np.minimum(np.square(errors), clip**2)
         vectors = np.insert(losses, [1, 2], 1.0, axis=1)
-        one = Quotient(Means(of(vectors[:, :2]), ends), each)
-        two = RootGain(Gain(Means(of(vectors), corners), shared=True, each=each))
+        places = np.zeros(rows, np.int64)
+        (own,) = betting.put_down(losses[:, 0], -(clip**2), 0.0, places, 1)
+        apart = losses[:, 0] - losses[:, 1]
+        (gain,) = betting.put_down(apart, -(clip**2), clip**2, places, 1)
+        one = Quotient(Means(of(vectors[:, :2]), ends, bets=own), each)
+        means = Means(of(vectors), corners, bets=gain)
+        two = RootGain(Gain(means, shared=True, each=each))
         wrong += [
             *(one.reaches(bound, alpha), one.is_below(bound, alpha)),
             *(two.reaches(change, alpha), two.is_below(change, alpha)),
@@ -279,18 +289,6 @@ def test_bets_hold_at_every_look(mean: float) -> None:
         assert (ever >= -log(alpha)).mean() <= alpha
 
 
-@pytest.mark.parametrize("floor", [0.3, 0.9])
-def test_the_floor_is_worth_1_on_average(floor: float) -> None:
-    """Enumerated at the floor; less above it."""
-    for rows in (1, 30, 400):
-        hits = np.arange(rows + 1)
-        logs = np.array([betting.log_e_of_floor(int(h), rows, floor) for h in hits])
-        for rate in (floor, floor + 0.05):
-            worth = np.exp(logs + stats.binom.logpmf(hits, rows, rate)).sum()
-            assert worth <= 1 + 1e-9
-            assert rate > floor or worth == pytest.approx(1)
-
-
 @pytest.mark.skipif(not ALL, reason="statsmodels is in nox -s statistics only")
 def test_statsmodels_agrees() -> None:
     """On intervals of a proportion, McNemar's test, and families of tests."""
@@ -321,30 +319,34 @@ def test_statsmodels_agrees() -> None:
 
 @pytest.mark.skipif(not ALL, reason="ville is in nox -s statistics only")
 def test_ville_agrees() -> None:
-    """Its two-sided Bernoulli test is our floor from below and from above, weighted."""
+    """Its Bernoulli test is a bet on every chance there may be, evenly weighted."""
     import ville
 
     chance = np.random.default_rng(5)
-    for floor in (0.1, 0.5, 0.93):
+    grid = (np.arange(20_000) + 0.5) / 20_000
+    for p0 in (0.1, 0.5, 0.93):
         rows = (chance.random(3000) < chance.uniform(0, 1)).astype(float)
-        test = ville.BernoulliTest(p0=floor).fit(rows)
+        test = ville.BernoulliTest(p0=p0).fit(rows)
+        stakes = (p0 - grid) / (p0 * (1 - p0))  # what makes a chance of p0 one of grid
         for n in (1, 10, 500, 3000):
             hits = int(rows[:n].sum())
-            below = betting.log_e_of_floor(hits, n, floor)
-            above = betting.log_e_of_floor(n - hits, n, 1 - floor)
-            ours = np.logaddexp(log(floor) + below, np.log1p(-floor) + above)
-            assert ours == pytest.approx(float(test.log_e_values_[n - 1]), abs=1e-6)
+            logs = betting.log_capitals((0, 1), (n - hits, hits), p0, stakes)
+            theirs = float(test.log_e_values_[n - 1])
+            assert betting.log_e(logs) == pytest.approx(theirs, abs=1e-3)
 
 
 @pytest.mark.skipif(not ALL, reason="ville is in nox -s statistics only")
-def test_our_confidence_sequence_is_no_wider_than_villes() -> None:
+def test_our_interval_is_no_wider_than_villes_sequences() -> None:
     """Of a bounded mean: its empirical Bernstein and its betting one."""
     import ville
 
     chance = np.random.default_rng(6)
     rows = chance.choice([-1.0, 0.0, 1.0], 10_000, p=[0.025, 0.95, 0.025])
-    counts = [int((rows == v).sum()) for v in (-1, 0, 1)]
-    low, high = betting.confidence_sequence((-1, 0, 1), counts, -1, 1, 0.05)
+    (bets,) = betting.put_down(rows, -1.0, 1.0, np.zeros(len(rows), np.int64), 1)
+    vectors = of(np.stack([rows, np.ones(len(rows))], axis=1))
+    ends = np.array([[-1.0, 1.0], [1.0, 1.0]])
+    found = Quotient(Means(vectors, ends, bets=bets), binomial.Interval(-1.0, 1.0))
+    low, high = found.interval(0.05)
     for kind in (ville.EmpiricalBernsteinCS, ville.BettingCS):
         theirs = kind(bounds=(-1, 1), alpha=0.05, intersect=False).fit(rows)
         assert high - low <= float(theirs.upper_[-1] - theirs.lower_[-1])

@@ -278,3 +278,11 @@ def test_bounds_of_quotients_keep_their_chances(rows: int) -> None:
             two.is_below(change, alpha),
         ]
     assert (wrong <= 30).all(), wrong
+
+
+def test_a_gate_on_latency_counts_nothing_of_rows() -> None:
+    """Beside clusters, whose sums are kept for the gates' metrics alone."""
+    settings = replace(TASKS["binary"], cluster="c")
+    wanted = plan(settings, [("latency.ratio", ""), ("accuracy", "")])
+    whole = fold(batch("binary", 0, weighted=False, clustered=True), wanted).whole
+    assert whole.clusters and [*whole.clusters] == ["accuracy"]

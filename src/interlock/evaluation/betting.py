@@ -1,4 +1,4 @@
-"""Evidence by betting: tests that hold at every look, and the watch over production.
+"""Evidence by betting: tests of bounded means, and the watch over production.
 
 A gambler who bets against "the mean is m or more" pays x - m for every row, and may
 stake so much of the capital on it that no row ruins it. If the hypothesis is true the
@@ -12,43 +12,32 @@ Annals of Mathematical Statistics 41 (1970) 1397.
 
 Each row's x is at most `high`, and its mean, given the rows before it, is what the
 hypothesis is about: rows are fresh. Rows that were already used to choose a model, or
-the same rows night after night, break that, and no bet is valid on them.
+the same rows night after night, break that, and no bet is valid on them that is looked
+at every night. A gate looks once, at a number of rows that was fixed: there the e-value
+1 / alpha is a test at alpha (Markov), as any other, and its level is divided over the
+uses of the rows as any other's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import inf, log, sqrt
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import inf, log
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from interlock.evaluation.binomial import Interval
-
-Floats: TypeAlias = npt.NDArray[np.float64]
+from interlock.evaluation.moments import Floats, Integers
 
 BETS = 16
 BOLDEST = 0.95  # of the capital is lost by the row that is worst for the gambler
 TIMIDEST = 0.01
-PRECISION = 1e-9  # of a confidence sequence's ends, relative to its range
 
 
 def stakes(mean: float, high: float) -> Floats:
     """What the gamblers stake against "the mean is `mean` or more", (BETS,)."""
     return np.geomspace(TIMIDEST, BOLDEST, BETS) / (high - mean)
-
-
-def tuned(mean: float, high: float, rows: int, variance: float, alpha: float) -> Floats:
-    """One stake, (1,), for a test of a number of rows that is fixed beforehand.
-
-    The best for rows of this variance, and valid for rows of any; it must not be read
-    off the rows that it is used on.
-    """
-    best = sqrt(2 * log(1 / alpha) / (rows * variance)) if variance else inf
-    return np.array([min(best, BOLDEST / (high - mean))])
 
 
 def log_capitals(
@@ -74,64 +63,68 @@ def log_e(logs: Floats) -> Floats:
     return mean
 
 
-def evidence(
-    values: npt.ArrayLike, counts: npt.ArrayLike, mean: float, high: float
-) -> float:
-    """ln of the e-value against "the mean is `mean` or more"; inf from `high` on."""
-    if mean >= high:
-        return inf
-    return float(log_e(log_capitals(values, counts, mean, stakes(mean, high))))
+@dataclass(frozen=True, eq=False)
+class Masses:
+    """Numbers within `low` to `high`, as masses on the points of a grid.
 
-
-def confidence_sequence(
-    values: npt.ArrayLike,
-    counts: npt.ArrayLike,
-    low: float,
-    high: float,
-    alpha: float,
-) -> Interval:
-    """An interval of the mean, for rows within `low` to `high`, at every look.
-
-    P(the mean is ever outside) <= alpha, half of it a side. The means that the e-values
-    do not reject: `evidence` never falls as its mean rises, for a stake s / (high - m)
-    pays s (x - m) / (high - m), which falls in m; so bisection finds the ends.
+    Each number lies on the two points beside it, in shares that keep its mean. For ln
+    is concave, a gambler owns no more after the masses than after the numbers, so what
+    is rejected by them is rejected by the numbers. Points are a fifth apart, so that is
+    also not much less.
     """
-    values = np.asarray(values, float)
 
-    def upper(values: Floats, low: float, high: float) -> float:
-        inside, outside = low, high
-        while outside - inside > PRECISION * (high - low):
-            middle = (inside + outside) / 2
-            if evidence(values, counts, middle, high) >= log(2 / alpha):
-                outside = middle
-            else:
-                inside = middle
-        return outside
+    low: float
+    high: float
+    masses: Floats  # (points,)
 
-    return Interval(-upper(-values, -high, -low), upper(values, low, high))
+    def __add__(self, other: Masses) -> Masses:
+        return replace(self, masses=self.masses + other.masses)
 
+    def scaled(self, times: float) -> Masses:
+        """As of so many times the numbers."""
+        return replace(self, masses=self.masses * times)
 
-def log_e_of_floor(hits: int, rows: int, floor: float) -> float:
-    """ln of the e-value against "the proportion is `floor` or more", 0 < floor < 1.
+    def log_e(self, mean: float, side: int) -> float:
+        """ln of the e-value against "`mean` or less" (side 1), or "or more" (side -1).
 
-    The likelihood of `hits` of `rows` under all proportions below the floor, by a
-    uniform prior, over that under the floor: in closed form
-    B(a, b) I(a, b; floor) / (floor ** hits (1 - floor) ** misses floor), with a and b
-    one more than hits and misses. Valid at every look as `log_e` is. Source: Robbins,
-    as above, with the prior cut off at the floor.
-    """
-    a, b = hits + 1, rows - hits + 1
-    inside = special.betaln(a, b) + _log_betainc(a, b, floor)
-    return float(inside - special.xlogy(a, floor) - special.xlog1py(b - 1, -floor))
+        For numbers that are independent, or whose mean, given those before, is that.
+        """
+        worst = self.low if side == 1 else self.high
+        room = side * (mean - worst)
+        if room <= 0:
+            return inf if side * mean < side * worst else 0.0
+        logs = log_capitals(
+            -side * grid(self.low, self.high), self.masses, -side * mean, FIXED / room
+        )
+        return float(log_e(logs))
 
 
-def _log_betainc(a: int, b: int, x: float) -> float:
-    """ln I(a, b; x); where that is too small for a float, what it is at least."""
-    value = float(special.betainc(a, b, x))
-    if value > 1e-290:
-        return log(value)
-    leading = special.xlogy(a, x) + special.xlog1py(b, -x) - special.betaln(a, b)
-    return float(leading) - log(a)
+FIXED = np.geomspace(0.03, BOLDEST, 6)  # shares that are staked on a number of rows
+FINENESS, OCTAVES = 4, 16  # points an octave
+
+
+@lru_cache
+def grid(low: float, high: float) -> Floats:
+    """The points of Masses: the nearer to 0, or to what is nearest to it, the finer."""
+    middle = min(max(0.0, low), high)
+    steps = (high - low) * np.exp2(-np.arange(FINENESS * OCTAVES) / FINENESS)
+    both = np.concatenate([middle - steps, [middle], middle + steps, [low, high]])
+    return np.unique(np.clip(both, low, high))
+
+
+def put_down(
+    values: Floats, low: float, high: float, groups: Integers, count: int
+) -> list[Masses]:
+    """The masses of each of `count` groups of the values, (n,)."""
+    points = grid(low, high)
+    inside = np.clip(values, low, high)
+    place = np.searchsorted(points, inside, side="right") - 1
+    place = np.minimum(place, len(points) - 2)
+    share = (inside - points[place]) / (points[place + 1] - points[place])
+    at, size = groups * len(points) + place, count * len(points)
+    found = np.bincount(at, 1 - share, size) + np.bincount(at + 1, share, size)
+    masses = found.astype(np.float64).reshape(count, -1)
+    return [Masses(low, high, each) for each in masses]
 
 
 def grown(logs: Floats, night: Floats) -> Floats:
@@ -170,15 +163,6 @@ class Watch:
         """Whether this state is an alarm. After one, begin anew with Watch()."""
         return self.log_evidence >= log(threshold)
 
-    def to_record(self) -> dict[str, Any]:
-        """The state for JSON without floats; `from_record` reads it back exactly."""
-        return {"nights": self.nights, "logs": [repr(each) for each in self.logs]}
-
-    @staticmethod
-    def from_record(record: Mapping[str, Any]) -> Watch:
-        """The state that `to_record` wrote."""
-        return Watch(record["nights"], tuple(map(float, record["logs"])))
-
 
 def threshold(nights: int, alpha: float) -> float:
     """Where a Watch sounds, for a false alarm within `nights` at most at alpha.
@@ -187,34 +171,3 @@ def threshold(nights: int, alpha: float) -> float:
     nights and 0.05, it is 7,300.
     """
     return nights / alpha
-
-
-def alarm_below(
-    watch: Watch,
-    values: Sequence[float],
-    counts: Sequence[int],
-    mean: float,
-    at: float,
-) -> float | None:
-    """The highest mean of the next night that would sound the alarm: a plot's band.
-
-    For a night like `counts` but for rows moved between the lowest and the highest of
-    the `values`, which are sorted. None where even the lowest mean would not.
-    """
-    stake = stakes(mean, values[-1])
-    movable, total = counts[0] + counts[-1], sum(counts)
-
-    def night(lowest: int) -> list[int]:
-        return [lowest, *counts[1:-1], movable - lowest]
-
-    def sounds(lowest: int) -> bool:
-        logs = log_capitals(values, night(lowest), mean, stake)
-        return watch.after(logs).sounds(at)
-
-    if not total or not sounds(movable):
-        return None
-    silent, sounding = -1, movable
-    while sounding - silent > 1:
-        middle = (silent + sounding) // 2
-        silent, sounding = (silent, middle) if sounds(middle) else (middle, sounding)
-    return float(np.dot(values, night(sounding))) / total

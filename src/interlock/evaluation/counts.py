@@ -18,6 +18,7 @@ import pyarrow as pa
 from interlock.config import Evaluation
 from interlock.evaluation import curves, fits, moments, ranking, repeats, tables
 from interlock.evaluation.batch import Batch
+from interlock.evaluation.betting import Masses
 from interlock.evaluation.fits import Fit
 from interlock.evaluation.metrics import (
     ROLES,
@@ -63,7 +64,8 @@ def plan(
     """The plan for these settings; `judged` are the gates' (metric, `per` column)."""
     known, by = catalogue(settings), dict[str, frozenset[str]]()
     for metric, column in judged:
-        by[column] = by.get(column, frozenset()) | {metric}
+        if metric in known:  # latency is not counted from rows
+            by[column] = by.get(column, frozenset()) | {metric}
     classes = len(settings.classes) or 2
     return Plan(known, by, settings.task, settings.threshold, classes, drawn)
 
@@ -104,6 +106,7 @@ def _both(one: Group, other: Group) -> Group:
         heaviest=max(one.heaviest, other.heaviest),
         table=one.table + other.table,
         means=merged(one.means, other.means),
+        bets=merged(one.bets, other.bets),
         clusters=clusters,
         candidate=_sum(one.candidate, other.candidate),
         production=_sum(one.production, other.production),
@@ -211,6 +214,7 @@ class _Fold:
             np.maximum.at(heaviest, place, weights)
         tables = self._tables(place, count)
         means = self._means(column, place, count)
+        bets = self._bets(column, place, count)
         clusters = self._clusters(column, place, count)
         return {
             each: Group(
@@ -220,6 +224,7 @@ class _Fold:
                 heaviest=float(heaviest[each]),
                 table=tables[each],
                 means={name: found[each] for name, found in means.items()},
+                bets={name: found[each] for name, found in bets.items()},
                 clusters=None if clusters is None else clusters[each],
             )
             for each in np.flatnonzero(rows).tolist()
@@ -247,6 +252,18 @@ class _Fold:
         return {
             name: moments.grouped(self.means[name], place, count) for name in wanted
         }
+
+    def _bets(
+        self, column: str, place: Integers, count: int
+    ) -> dict[str, list[Masses]]:
+        """Of the gates' means, where rows are independent and count alike."""
+        found: dict[str, list[Masses]] = {}
+        if self.weights is None and self.named is None:
+            for name in sorted(self.plan.judged.get(column, ())):
+                metric = self.plan.metrics[name]
+                if isinstance(metric, Mean):
+                    found |= metric.bets(self.means[metric.tested], place, count)
+        return found
 
     def _clusters(
         self, column: str, place: Integers, count: int

@@ -21,6 +21,7 @@ from interlock.config import Evaluation
 from interlock.errors import BadConfiguration
 from interlock.evaluation import ranking
 from interlock.evaluation.batch import Batch
+from interlock.evaluation.betting import Masses, put_down
 from interlock.evaluation.curves import Joint, Scores
 from interlock.evaluation.fits import Fit
 from interlock.evaluation.intervals import Difference, Interval, Proportion, Sample
@@ -68,6 +69,7 @@ class Group:
     heaviest: float = 1.0  # weight of a row
     table: Table = field(default_factory=Table)
     means: Mapping[str, Moments] = field(default_factory=dict)
+    bets: Mapping[str, Masses] = field(default_factory=dict)
     clusters: Mapping[str, Clusters] | None = None
     candidate: Scores | None = None
     production: Scores | None = None
@@ -155,6 +157,25 @@ class Metric(ABC):
     def by_row(self, group: Group) -> Moments | None:
         """Of num and den of each model, by class; None of what is no quotient."""
         return None
+
+    def error(self, group: Group, roles: Sequence[Role]) -> float:
+        """The standard error of one model's metric, or of the change from production.
+
+        By the delta method, for forecasts: no verdict rests on it. NaN where nothing is
+        known of it.
+        """
+        clustered = (group.clusters or {}).get(self.tested)
+        moments = of(clustered.sums) if clustered else self.by_row(group)
+        if moments is None or not moments.rows:
+            return nan
+        _, along = _influence(
+            moments, roles, len(moments.mean) // (2 + 2 * group.paired)
+        )
+        return sqrt(moments.variance(along * self._slopes(group)) / moments.rows)
+
+    def _slopes(self, group: Group) -> Floats:
+        """How the metric moves with each of the numbers that it is made from."""
+        return np.ones(1)
 
     def design_effect(self, group: Group, roles: Sequence[Role]) -> float:
         """How often the variance of independent rows fits into that of the clusters.
@@ -293,7 +314,8 @@ class Mean(Metric):
         means = self._means(group)
         if means is None:
             return None
-        quotient = Quotient(_role(means, role), self._span)
+        bets = group.bets.get(self.tested) if role == "candidate" else None
+        quotient = Quotient(replace(_role(means, role), bets=bets), self._span)
         return Root(quotient) if self.root else quotient
 
     def gain(self, group: Group) -> Sample | None:
@@ -303,6 +325,7 @@ class Mean(Metric):
         means = self._means(group)
         if means is None:
             return None
+        means = replace(means, bets=group.bets.get(f"{self.tested} gain"))
         gain = Gain(means, shared=True, each=self._span)
         return RootGain(gain) if self.root else gain
 
@@ -314,6 +337,33 @@ class Mean(Metric):
     def tested(self) -> str:
         """The name of the moments that are tested."""
         return self.name if self.clip is None else f"{self.name} clipped"
+
+    def bets(
+        self, values: Floats, place: Integers, count: int
+    ) -> dict[str, list[Masses]]:
+        """What is bet on: the candidate's numbers and, less production's, the gain.
+
+        Of each of `count` groups of rows; `values` has shape (n, models). Nothing of
+        what has no bound, or a test of counts.
+        """
+        low, high = self._span
+        if self.exact or not np.isfinite(self._span).all():
+            return {}
+        mine, *theirs = self.sign * values.T
+        found = {self.tested: put_down(mine, low, high, place, count)}
+        for each in theirs:
+            ends = low - high, high - low
+            gain = put_down(mine - each, *ends, place, count)
+            found[f"{self.tested} gain"] = gain
+        return found
+
+    def _slopes(self, group: Group) -> Floats:
+        """Of a root: 1 / (2 root), for each model."""
+        if not self.root:
+            return np.ones(1)
+        found = self.by_row(group)
+        roots = [sqrt(_quotient(found, role)) for role in ROLES[: 1 + group.paired]]
+        return np.repeat([0.5 / root if root else 0.0 for root in roots], 2)
 
     @property
     def apart(self) -> list[Mean]:
@@ -339,10 +389,30 @@ class Mean(Metric):
         moments = found.mapped(np.diag([self.sign, 1] * (1 + group.paired)))
         if not np.isfinite(self._span).all():
             return Means(moments, None, group.clusters is not None)
+        return group.means_of(moments, self._corners(group.paired))
+
+    def _corners(self, paired: bool) -> Floats:
         ends = np.array([[end, 1.0] for end in self._span])
-        if group.paired:
-            ends = np.array([[*one, *other] for one in ends for other in ends])
-        return group.means_of(moments, ends)
+        if not paired:
+            return ends
+        return np.array([[*one, *other] for one in ends for other in ends])
+
+    def imagined(self, rows: int, spread: float, score: float | None) -> Sample:
+        """What so many rows of this spread would be, for a forecast; of no root.
+
+        With a `score`, that of a model whose numbers have this standard deviation;
+        without, of a model beside an equal one, from which they differ by so much.
+        """
+        paired = score is None
+        mean = np.array([self.sign * (score or 0.0), 1.0] * (1 + paired))
+        scatter = np.zeros((len(mean), len(mean)))
+        scatter[0, 0] = (rows - 1) * spread**2
+        bounded = np.isfinite(self._span).all()
+        corners = self._corners(paired) if bounded else None
+        means = Means(Moments(rows, mean, scatter), corners)
+        if paired:
+            return Gain(means, shared=True, each=self._span)
+        return Quotient(means, self._span)
 
 
 @dataclass(frozen=True)
@@ -370,19 +440,25 @@ class Area(Metric):
         scores = group.candidate if role == "candidate" else group.production
         return float(getattr(scores, self.of)) if scores else nan
 
-    def sample(self, group: Group, role: Role) -> Sample | None:
+    def sample(self, group: Group, role: Role) -> Normal | None:
         """DeLong's; none for the other areas."""
         scores = group.candidate if role == "candidate" else group.production
         if self.refused or scores is None or not group.is_plain:
             return None
         return _area(*scores.area, scores.labels)
 
-    def gain(self, group: Group) -> Sample | None:
+    def gain(self, group: Group) -> Normal | None:
         """DeLong's paired test, from both models' scores together."""
         if self.refused or group.joint is None or not group.is_plain:
             return None
         change = self.value(group, "candidate") - self.value(group, "production")
         return _area(change, group.joint.error, group.joint.labels)
+
+    def error(self, group: Group, roles: Sequence[Role]) -> float:
+        """DeLong's."""
+        paired = len(roles) > 1
+        found = self.gain(group) if paired else self.sample(group, roles[0])
+        return found.error if found else nan
 
 
 LEAST_LABELS = 100  # rows of the rarer label that DeLong's test wants

@@ -26,9 +26,10 @@ standard errors further off.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import ceil, floor, sqrt
+from math import ceil, floor, log, sqrt
 
 import numpy as np
+from scipy.optimize import brentq
 
 from interlock.evaluation.binomial import (
     Floats,
@@ -43,6 +44,7 @@ MISSED = 1e-10
 CELL = 0.03  # of d: half of it shifts the gain by so many of its standard errors
 BLOCK = 0.06  # of `worse`, in its standard deviations
 REACH = 7.5  # standard deviations that are cut into blocks; the rest is one block
+FARTHEST, POINTS = 32.0, 24  # where a forecast looks: standard errors, disagreements
 SHARE = 0.2  # of an interval's alpha that goes to the disagreement
 
 
@@ -86,6 +88,25 @@ def p_value(
     minus = np.maximum((edges[:-1] - margin) / 2, 0)
     chances = _chances(observed, rows, margin, plus, minus, cells or 1)
     return min(1.0, float(chances.max()) + MISSED)
+
+
+@lru_cache(maxsize=4096)
+def critical(rows: int, margin: float, differ: int, alpha: float) -> float:
+    """The T from which on "the gain is `margin` or less" is rejected, for a forecast.
+
+    Where `differ` rows differ. The largest chance is looked for at POINTS disagreements
+    that the interval leaves: the test, which proves it, asks for about 0.05 more.
+    """
+    low, high = np.sqrt(clopper_pearson(differ, rows, MISSED))
+    d = np.maximum(np.square(np.linspace(low, high, POINTS)), abs(margin))
+    plus, minus = np.minimum((d + margin) / 2, 1), np.maximum((d - margin) / 2, 0)
+
+    def beyond(observed: float) -> float:
+        chance = float(_chances(observed, rows, margin, plus, minus, 1).max())
+        return log(chance + MISSED) - log(alpha)
+
+    far = beyond(FARTHEST) < 0
+    return float(brentq(beyond, 0.0, FARTHEST, xtol=1e-3)) if far else FARTHEST
 
 
 def _disagreements(differ: int, rows: int, least: float, cells: float) -> Floats:

@@ -1,22 +1,35 @@
-"""What gates can promise, before anything runs.
+"""What gates can promise, before anything runs: forecasts, on which no verdict rests.
 
-Everything here is a forecast by the normal curve, LOSS standard errors on the safe
-side, which is what the exact tests cost; where fewer than FEWEST rows disagree it is
-rough, and says so. The verdicts themselves never rest on it.
+Each promise says how it was forecast:
+
+- "exact": the test is exact, and its chances are summed over what may be counted, or
+  over SPREAD evenly likely parts of it. The paired test of a share is LOSS standard
+  errors on the safe side, which is what the proof of it costs;
+- "normal": the estimate is taken for normal, with the spread that rows had or that was
+  stated; the test itself is the gate's own, with the guarantee that the gate has.
+
+The rows that a promise needs are found to a hundredth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import ceil, sqrt
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import ceil, isfinite, prod, sqrt
+from typing import Literal
 
-from scipy import special
+import numpy as np
+from scipy import special, stats
 
-from interlock.evaluation import sizes
+from interlock.evaluation import paired, sizes
+from interlock.evaluation.gates import MOST_ROWS
+from interlock.evaluation.binomial import Floats, at_least
+from interlock.evaluation.intervals import Difference, Proportion, Sample
 
-LOSS = 0.05
-FEWEST = 100  # rows that disagree, for the normal curve to hold
+SPREAD = 100  # evenly likely outcomes that are summed in place of more
+LOSS = 0.05  # standard errors that the proof of the paired test costs
 POWERS = (0.5, 0.8)  # the chances that a plan speaks of
 LOOSE = 10  # times the noise of all uses: what a threshold should not lie below
 CHOSEN_FROM = 20  # models that were tried on the rows before one went to production
@@ -52,7 +65,7 @@ class Caution:
 class Promise:
     """What a gate can promise.
 
-    The drops and the differences are in points / 100, the chances 0 to 1.
+    Drops and differences are in the metric's own unit, the chances 0 to 1.
     """
 
     passes: float  # the chance that a model that is no worse passes
@@ -62,6 +75,16 @@ class Promise:
     find: float = 0.0  # a drop that is twice the tolerance, or a point
     rows_to_find: int | None = None  # to find that with POWERS[-1]
     cautions: tuple[Caution, ...] = ()
+    forecast: Literal["exact", "normal"] = "exact"
+    guarantee: Literal["every size", "asymptotic"] = "every size"  # of the gate
+
+    def of_more(self, times: float) -> Promise:
+        """The same where the rows that it needs are one in so many."""
+        to_pass, to_find = (
+            rows and ceil(rows * times)
+            for rows in (self.rows_to_pass, self.rows_to_find)
+        )
+        return replace(self, rows_to_pass=to_pass, rows_to_find=to_find)
 
 
 def against_production(
@@ -74,43 +97,97 @@ def against_production(
     are those of the smallest.
     """
     parts = tuple(slices) or (setting.rows,)
+    least, few = max(min(parts), 1), setting.disagreement
     level = setting.level / len(parts)
-    errors = [sqrt(setting.disagreement / max(rows, 1)) for rows in parts]
-    least, error = max(min(parts), 1), max(errors)
-    passes = 1.0
-    for each in errors:
-        passes *= _above(tolerance / each - _z(setting.false_pass)) if each else 1.0
-    drops = tuple(_drop(tolerance, least, setting, level, power) for power in POWERS)
-    target = 2 * tolerance or 0.01
-    scale = setting.rows / least
+
+    def passes(rows: int) -> float:
+        return _chance(rows, few, 0.0, -tolerance, setting.false_pass)
+
+    def fails(drop: float, rows: int) -> float:
+        return _chance(rows, few, drop, tolerance, level)
+
+    find = 2 * tolerance if tolerance > 0 else 0.01
     return Promise(
-        passes,
-        _z(level) * error,
-        drops,
-        _rows(setting.disagreement, tolerance, setting.false_pass, scale),
-        target,
-        _rows(max(setting.disagreement, target), target - tolerance, level, scale),
-        _cautions(setting, tolerance, least),
-    )
+        prod(passes(max(rows, 1)) for rows in parts),
+        _z(level) * sqrt(few / least),
+        tuple(_least_drop(lambda d: fails(d, least), tolerance, p) for p in POWERS),
+        _least_rows(passes, few, tolerance, setting.false_pass),
+        find,
+        _least_rows(
+            lambda rows: fails(find, rows), max(few, find), find - tolerance, level
+        ),
+        _cautions(setting, tolerance),
+    ).of_more(setting.rows / least)
 
 
-def _drop(
-    tolerance: float, rows: int, setting: Setting, level: float, power: float
+def _chance(rows: int, few: float, gain: float, margin: float, alpha: float) -> float:
+    """How often "the gain is `margin` or less" is rejected where it is `gain`.
+
+    Of models that differ on a share `few` of the rows, or on as many as the gain takes.
+    """
+    usual, few = round(rows * few), max(few, abs(gain))
+    differ, chances = _parts(rows, few)
+    if margin:
+        far = paired.critical(rows, margin, usual, alpha) + LOSS
+        least = rows * margin + far * np.sqrt(np.maximum(differ, rows * abs(margin)))
+        needed: Floats = np.ceil((differ + least) / 2)
+    else:  # McNemar's test
+        needed = np.asarray(stats.binom.isf(alpha, differ, 0.5)) + 1
+    luck = np.asarray(min((1 + gain / few) / 2, 1.0))
+    return float(chances @ at_least(np.clip(needed, 0, differ + 1), differ, luck))
+
+
+@lru_cache(maxsize=256)
+def _parts(rows: int, few: float) -> tuple[Floats, Floats]:
+    """How many rows may differ, and the chance of each: all, or evenly likely ones."""
+    outcomes = stats.binom(rows, few)
+    low, high = (float(outcomes.ppf(share)) for share in (1e-6, 1 - 1e-6))
+    if high - low < SPREAD:
+        each: Floats = np.arange(low, high + 1)
+        return each, np.asarray(outcomes.pmf(each))
+    even = np.asarray(outcomes.ppf((np.arange(SPREAD) + 0.5) / SPREAD))
+    return even, np.full(SPREAD, 1 / SPREAD)
+
+
+def _least_drop(
+    fails: Callable[[float], float], tolerance: float, power: float
 ) -> float:
-    """The smallest drop that is found with this chance; a drop is disagreement too."""
-    reach = (_z(level) + _z(1 - power) + LOSS) / sqrt(rows)
-    drop = tolerance + reach * sqrt(setting.disagreement)
-    if drop > setting.disagreement:
-        drop = ((reach + sqrt(reach**2 + 4 * max(tolerance, 0))) / 2) ** 2
-    return min(drop, 1.0)
+    """The least drop beyond the tolerance that is found with this chance, at most 1."""
+    low, high = max(tolerance, 0.0), 1.0
+    for _ in range(16):
+        middle = (low + high) / 2
+        low, high = (low, middle) if fails(middle) >= power else (middle, high)
+    return high
 
 
-def _rows(variance: float, gap: float, level: float, scale: float) -> int | None:
-    """Rows until a difference of `gap` is told with POWERS[-1]; None if never."""
+def _least_rows(
+    chance: Callable[[int], float], variance: float, gap: float, level: float
+) -> int | None:
+    """The least rows for a chance of POWERS[-1]; None if no number of rows does.
+
+    `variance` of a row's number, and the `gap` that is to be told at `level`, give
+    where the normal curve would look.
+    """
     if gap < 1e-9:
         return None
-    errors = _z(level) + _z(1 - POWERS[-1]) + LOSS
-    return ceil(variance * (errors / gap) ** 2 * scale)
+    errors = _z(level) + _z(1 - POWERS[-1])
+    return _from(chance, ceil(variance * (errors / gap) ** 2))
+
+
+def _from(chance: Callable[[int], float], start: int) -> int | None:
+    """The least rows, to a hundredth, looked for from `start` on."""
+    low = high = max(start, 1)
+    while chance(high) < POWERS[-1]:
+        if high > MOST_ROWS:
+            return None
+        low, high = high, ceil(high * 1.2)
+    while low > 1 and chance(low) >= POWERS[-1]:
+        low, high = int(low / 1.2), low
+    while high - low > max(1, high // 100):
+        middle = (low + high) // 2
+        enough = chance(middle) >= POWERS[-1]
+        low, high = (low, middle) if enough else (middle, high)
+    return high
 
 
 def _z(alpha: float) -> float:
@@ -118,12 +195,7 @@ def _z(alpha: float) -> float:
     return -float(special.ndtri(alpha))
 
 
-def _above(errors: float) -> float:
-    """The chance of a value so many standard errors, less LOSS, from its bound."""
-    return float(special.ndtr(errors - LOSS))
-
-
-def _cautions(setting: Setting, tolerance: float, least: int) -> tuple[Caution, ...]:
+def _cautions(setting: Setting, tolerance: float) -> tuple[Caution, ...]:
     found = []
     if tolerance <= 0:
         found.append(
@@ -142,14 +214,6 @@ def _cautions(setting: Setting, tolerance: float, least: int) -> tuple[Caution, 
                 f"these very rows: the best of {CHOSEN_FROM} that are equally good may "
                 f"be told from its equals with a chance of up to {100 * chance:.3g} %; "
                 "allow a tolerance, or use fresh rows",
-            )
-        )
-    if least * setting.disagreement < FEWEST:
-        found.append(
-            Caution(
-                "few-rows",
-                f"only {least * setting.disagreement:.0f} rows would disagree: the "
-                "verdicts hold, but this plan is rough",
             )
         )
     return tuple(found)
@@ -177,42 +241,149 @@ def against_number(
     """The promise of `accuracy >= bound` for a model that scores `score` now.
 
     `noise` is the standard deviation of that score from run to run as measured; without
-    it, what independent rows give, which is the least that it can be.
+    it, the rows are independent, and the binomial test's own chances are known.
     """
-    if noise is None:
-        smooth = (score * setting.rows + 1) / (setting.rows + 2)  # even a score of 1
-        noise = sqrt(smooth * (1 - smooth) / setting.rows)
-    gap = score - bound
-    above = _above(gap / noise - _z(setting.false_pass)) if noise else float(gap >= 0)
-    rows = _rows(noise**2 * setting.rows, gap, setting.false_pass, 1)
-    cautions = threshold_cautions(setting, bound, score, noise)
-    width = _z(setting.level) * noise
-    return Promise(above, width, rows_to_pass=rows, cautions=cautions)
+    if noise is not None:
+        reach = _z(setting.false_pass) * noise
+        passes = _above(score - bound - reach, noise)
+
+        def chance(rows: int) -> float:
+            error = noise * sqrt(setting.rows / rows)
+            return _above(score - bound - _z(setting.false_pass) * error, error)
+
+    else:
+
+        def chance(rows: int) -> float:
+            def reaches(hits: int) -> bool:
+                return Proportion(hits, rows).reaches(bound, setting.false_pass)
+
+            least = bisect_left(range(rows + 1), True, key=reaches)
+            return float(stats.binom.sf(least - 1, rows, score))
+
+        passes = chance(setting.rows)
+    smooth = (score * setting.rows + 1) / (setting.rows + 2)  # even a score of 1
+    own = sqrt(smooth * (1 - smooth) / setting.rows)
+    error = own if noise is None else noise
+    gap, spread = score - bound, error**2 * setting.rows
+    return Promise(
+        passes,
+        _z(setting.level) * error,
+        rows_to_pass=_least_rows(chance, spread, gap, setting.false_pass),
+        cautions=threshold_cautions(setting, bound, score, error),
+        forecast="exact" if noise is None else "normal",
+    )
+
+
+def _above(gap: float, error: float) -> float:
+    """The chance of a normal value of this error that is expected `gap` above 0."""
+    return float(special.ndtr(gap / error)) if error else float(gap >= 0)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of a metric's rows: the gate's own sample, and its spread."""
+
+    sample: Sample  # of the metric, or of its change from production
+    error: float  # the standard error of its estimate ...
+    rows: int  # ... in so many rows
+    paired: bool
+    share: bool
+    higher: bool
+    asymptotic: bool
+
+
+def from_rows(setting: Setting, bound: float, known: Rows) -> Promise:
+    """The promise of any gate; `bound` is the least that the sample may be.
+
+    A model as good as now is one that scores as the rows do, or that is no other than
+    production. Exact where the gate's test is one of counts.
+    """
+    sample = known.sample.scaled(setting.rows, known.rows)
+    if isinstance(sample, Proportion | Difference) and sample.rows:
+        own = replace(setting, rows=sample.rows)
+        if isinstance(sample, Difference):
+            few = max(sample.better + sample.worse, 1) / sample.rows
+            found = against_production(replace(own, disagreement=few), -bound)
+        else:
+            found = against_number(own, bound, sample.estimate)
+        return found.of_more(setting.rows / sample.rows)
+    level = setting.level
+    now = 0.0 if known.paired else known.sample.estimate
+    gap = now - bound
+
+    def reach(rows: int, alpha: float, side: int) -> float:
+        scaled = known.sample.scaled(rows, known.rows)
+        low, high = scaled.interval(2 * alpha)
+        return scaled.estimate - low if side == 1 else high - scaled.estimate
+
+    def error(rows: int) -> float:
+        return known.error * sqrt(known.rows / rows)
+
+    def passes(rows: int) -> float:
+        return _above(gap - reach(rows, setting.false_pass, 1), error(rows))
+
+    def fails(drop: float, rows: int) -> float:
+        return _above(drop - gap - reach(rows, level, -1), error(rows))
+
+    rows = setting.rows
+    far, noise = reach(rows, level, -1), error(rows)
+    drops = tuple(max(gap, 0.0) + far - _z(power) * noise for power in POWERS)
+    find = 2 * gap if known.paired and gap > 0 else 0.0
+    cautions = _cautions(setting, gap) if known.paired else ()
+    if not known.paired:
+        sign = 1 if known.higher else -1
+        cautions = threshold_cautions(
+            *(setting, sign * bound, sign * now, noise),
+            *(known.share, known.higher),
+        )
+    return Promise(
+        passes(rows),
+        far,
+        drops if isfinite(far) else (),
+        _from(passes, rows) if gap > 0 else None,
+        find,
+        _from(lambda rows: fails(find, rows), rows) if find else None,
+        cautions,
+        "normal",
+        "asymptotic" if known.asymptotic else "every size",
+    )
 
 
 def threshold_cautions(
-    setting: Setting, bound: float, score: float, noise: float
+    setting: Setting,
+    bound: float,
+    score: float,
+    noise: float,
+    share: bool = True,
+    higher: bool = True,
 ) -> tuple[Caution, ...]:
-    """Whether a threshold lies within the noise of the score, or far below it.
+    """Whether a threshold lies within the noise of the score, or far beyond it.
 
-    Within: an unchanged model, run `uses` times, would be below it once or more with a
+    Within: an unchanged model, run `uses` times, would be beyond it once or more with a
     higher chance than false_alarm, if its score were compared with the bare number.
     """
-    safe = safe_threshold(setting, score, noise)
-    if bound > safe:
-        once = float(special.ndtr((bound - score) / noise)) if noise else 1.0
+    sign, side = (1, "below") if higher else (-1, "above")
+    safe = safe_threshold(setting, sign * score, noise)
+
+    def said(value: float, digits: int = 4) -> str:
+        return f"{100 * value:.{digits}g} %" if share else f"{value:.{digits}g}"
+
+    if sign * bound > safe:
+        once = float(special.ndtr(sign * (bound - score) / noise)) if noise else 1.0
         ever = 1 - (1 - once) ** setting.uses
+        limit = "up to" if higher else "from"
         text = (
-            f"{100 * bound:.6g} % lies within the noise of the score, {100 * score:.4g}"
-            f" %: an unchanged model would be below it in {100 * once:.2g} % of runs, "
+            f"{said(bound, 6)} lies within the noise of the score, {said(score)}: an "
+            f"unchanged model would be {side} it in {100 * once:.2g} % of runs, "
             f"and with a chance of {100 * ever:.3g} % once or more in {setting.uses} "
-            f"uses; up to {100 * safe:.4g} % is safe"
+            f"uses; {limit} {said(sign * safe)} is safe"
         )
         return (Caution("within-noise", text),)
-    if noise and bound < score - LOOSE * (score - safe):
+    if noise and sign * bound < sign * score - LOOSE * (sign * score - safe):
+        worse = said(abs(score - bound), 3).replace(" %", " points")
         text = (
-            f"{100 * bound:.6g} % is far below the score, {100 * score:.4g} %: a model "
-            f"{100 * (score - bound):.3g} points worse than now would pass"
+            f"{said(bound, 6)} is far {side} the score, {said(score)}: a model {worse} "
+            "worse than now would pass"
         )
         return (Caution("loose", text),)
     return ()

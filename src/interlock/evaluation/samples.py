@@ -6,7 +6,10 @@ weighted mean the weighted ones over the weights. "num / den reaches c" says the
 "num - c den has a mean of 0 or more", a mean of independent rows, and that is tested:
 
 - if the rows' numbers are known to lie between bounds, by Bernstein's inequality with a
-  bound of their mean square: the stated chance of error holds at every number of rows;
+  bound of their mean square: the stated chance of error holds at every number of rows.
+  A mean of rows that count alike is also tested by bets, of `betting`, each of the two
+  tests at half the level (Bonferroni): they tell more where rows differ by little of
+  what they might, Bernstein's a shade more elsewhere;
 - else by Student's t. That is asymptotic: it holds in the limit of many rows, and no
   verdict rests on it below LEAST_ROWS rows or LEAST_CLUSTERS clusters. Where none of
   the rows is wrong their variance is 0, which proves little: of n rows without a case,
@@ -34,6 +37,7 @@ from math import inf, isnan, log, nan, sqrt
 import numpy as np
 from scipy import special
 
+from interlock.evaluation.betting import Masses
 from interlock.evaluation.intervals import Interval, Proportion, Sample
 from interlock.evaluation.moments import Floats, Moments
 
@@ -56,6 +60,7 @@ class Means:
     moments: Moments
     corners: Floats | None
     clusters: bool = False
+    bets: Masses | None = None  # of num, or of num - num', where den is 1
 
     @property
     def is_asymptotic(self) -> bool:
@@ -67,7 +72,18 @@ class Means:
         """Rows, or clusters, that an asymptotic test wants."""
         return LEAST_CLUSTERS if self.clusters else LEAST_ROWS
 
-    def lower_bound(self, along: Sequence[float], alpha: float) -> float:
+    def margin(self, along: Sequence[float], alpha: float) -> float:
+        """Above 0 only if the mean of along @ x is, but for a chance of alpha.
+
+        Where there are bets, each of the two tests has half of it.
+        """
+        if self.bets is None:
+            return self._lower_bound(along, alpha)
+        side, bound = round(along[0]), -along[0] * sum(along[1::2])
+        gained = self.bets.log_e(bound, side) + log(alpha / 2)
+        return max(self._lower_bound(along, alpha / 2), gained)
+
+    def _lower_bound(self, along: Sequence[float], alpha: float) -> float:
         """A lower bound of the mean of along @ x: P(bound > mean) <= alpha."""
         rows, variance = self.moments.rows, self.moments.variance(along)
         mean = float(np.dot(along, self.moments.mean))
@@ -83,7 +99,8 @@ class Means:
     def scaled(self, to: int, rows: int) -> Means:
         """The same means and variances, as if the data had `to` rows, not `rows`."""
         number = round(self.moments.rows * to / rows)
-        return replace(self, moments=self.moments.scaled(number))
+        bets = self.bets and self.bets.scaled(number / max(self.moments.rows, 1))
+        return replace(self, moments=self.moments.scaled(number), bets=bets)
 
 
 def bernstein(
@@ -202,7 +219,7 @@ class Quotient(Inverted):
 
     def margin(self, bound: float, alpha: float, side: int) -> float:
         """Of num - bound den, times `side`."""
-        return self.means.lower_bound((side, -side * bound), alpha)
+        return self.means.margin((side, -side * bound), alpha)
 
     def scaled(self, to: int, rows: int) -> Quotient:
         """The same rates as if the data had `to` rows where they have `rows`."""
@@ -252,7 +269,7 @@ class Gain(Inverted):
 
     def _margin(self, other: float, bound: float, alpha: float, side: int) -> float:
         along = side * np.array([1, -(other + bound), -1, other])
-        return self.means.lower_bound(along.tolist(), alpha)
+        return self.means.margin(along.tolist(), alpha)
 
     def scaled(self, to: int, rows: int) -> Gain:
         """The same rates as if the data had `to` rows where they have `rows`."""

@@ -28,6 +28,7 @@ from interlock.errors import BadConfiguration
 from interlock.evaluation import betting, rows
 from interlock.evaluation.counts import fold, plan
 from interlock.evaluation.metrics import catalogue
+from interlock.evaluation.moments import Floats
 from interlock.evaluation.wording import percent
 from interlock.registry.ledger import Entry, Use, related
 
@@ -160,10 +161,10 @@ def alarm_below(state: betting.Watch, floor: float, at: float) -> float | None:
 
 
 @lru_cache
-def _payoffs(floor: float) -> betting.Floats:
+def _payoffs(floor: float) -> Floats:
     """The log_capitals of nights of each value, (STEPS + 1, BETS)."""
     values, stake = np.linspace(0, 1, STEPS + 1), betting.stakes(floor, 1.0)
-    found: betting.Floats = np.log1p(-np.outer(values - floor, stake))
+    found: Floats = np.log1p(-np.outer(values - floor, stake))
     return found
 
 
