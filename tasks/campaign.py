@@ -40,8 +40,8 @@ def statistics(session: nox.Session) -> None:
     """Hold the intervals to their guarantees, and to other packages; slow."""
     install(session, "--editable", ".")
     everything = SAME_EVERYWHERE | {"INTERLOCK_STATISTICS": "1"}
-    coverage = ("--numprocesses=auto", "tests/evaluation/test_coverage.py")
-    session.run("pytest", "--verbose", *coverage, env=everything)
+    slow = ("tests/evaluation/test_coverage.py", "tests/evaluation/test_planning.py")
+    session.run("pytest", "--verbose", "--numprocesses=auto", *slow, env=everything)
     session.run("python", "benchmarks/gate.py", "--quick", env=everything)
     session.run("python", "-m", "benchmarks.nights", "--quick", env=everything)
 
