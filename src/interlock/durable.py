@@ -7,7 +7,19 @@ and in that order. Before a name is given away, all that it stands for is on the
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the system refuses is said of `path`: of a full disk it names no file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def make_folders(folder: Path) -> None:
@@ -20,7 +32,7 @@ def make_folders(folder: Path) -> None:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a new file and put it on the disk. Raises FileExistsError."""
-    with path.open("xb") as file:
+    with naming(path), path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from interlock.artifact.archive import Member, gzip, tar
 from interlock.artifact.chunks import check
 from interlock.artifact.manifest import RESERVED, File
-from interlock.durable import sync_folder
+from interlock.durable import naming, sync_folder
 from interlock.errors import BadConfiguration, Conflict
 from interlock.parallel import in_order
 from interlock.progress import in_bytes
@@ -100,9 +100,10 @@ def _holds(path: Path, pieces: Iterable[bytes]) -> bool:
 
 def _write(private: BinaryIO, target: Path, pieces: Iterable[bytes]) -> None:
     private.truncate(0)  # a killed export may have left it
-    private.writelines(pieces)
-    private.flush()
-    os.fsync(private.fileno())
+    with naming(target):
+        private.writelines(pieces)
+        private.flush()
+        os.fsync(private.fileno())
     os.rename(private.name, target)
     sync_folder(target.parent)
 

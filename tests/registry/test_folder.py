@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interlock.durable import naming
 from interlock.registry.folder import Folder
 
 _NAMES = st.text(
@@ -62,3 +63,20 @@ def test_what_a_crash_left_is_never_listed(tmp_path: Path) -> None:
     store.create("a/b", b"")
     (tmp_path / "a/.new-0123").write_bytes(b"half")
     assert [*store.keys("")] == ["a/b"]
+
+
+def test_a_registry_has_one_name_however_it_is_spelt(tmp_path: Path) -> None:
+    """What a machine has seen of it is remembered by that name."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    spelt = ("folder", "link", "link/../folder", "other/../folder")
+    assert {Folder(tmp_path / each).url for each in spelt} == {str(tmp_path / "folder")}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_full_disk_is_said_of_a_file() -> None:
+    """The system itself names none when a write fails."""
+    full = Path("/dev/full")
+    with pytest.raises(OSError, match="full"), naming(full):
+        with full.open("wb", buffering=0) as file:
+            file.write(b"more")

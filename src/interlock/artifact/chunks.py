@@ -16,6 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from interlock.artifact.manifest import File
+from interlock.durable import naming
 from interlock.errors import VerificationFailed
 from interlock.parallel import in_order
 
@@ -115,7 +116,7 @@ def write(file: File, folder: Path, pieces: Iterable[bytes], first: int = 0) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     if first:
         path.chmod(0o644)  # it may have been complete before it was hurt
-    with path.open("r+b" if first else "x+b") as out:
+    with naming(path), path.open("r+b" if first else "x+b") as out:
         whole, size = hashlib.sha256(), 0
         for _ in range(first):
             whole.update(each := out.read(CHUNK))

@@ -21,7 +21,8 @@ class Folder:
     """A store in a folder of a local file system."""
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(os.path.expanduser(root)).absolute()
+        # One spelling: what was seen of a registry is remembered by it.
+        self.root = Path(os.path.expanduser(root)).resolve()
         self.url = str(self.root)
 
     def create(self, key: str, data: bytes) -> bool:
