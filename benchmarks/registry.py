@@ -48,7 +48,8 @@ class Measured:
 
 
 def run(*command: str, cwd: Path) -> Measured:
-    """Run a command that must succeed."""
+    """Run a command that must succeed, once the disk has what was written before."""
+    os.sync()
     start = time.perf_counter()
     with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout

@@ -41,6 +41,22 @@ def test_no_more_is_taken_than_is_needed() -> None:
     results.close()
 
 
+def test_a_slow_one_holds_up_no_other() -> None:
+    """As many are done meanwhile as may be in hand, and no more are held to be done."""
+    done, enough = [0], threading.Event()
+
+    def work(item: int) -> int:
+        done.append(item)
+        if len(done) == parallel.SMALL:
+            enough.set()
+        assert item or enough.wait(10)
+        return item
+
+    results = in_order(work, range(1000), parallel.SMALL)
+    assert next(results) == 0 and len(done) <= parallel.SMALL + 1
+    results.close()
+
+
 def test_a_failure_comes_through_and_ends_the_rest() -> None:
     """What is not under way yet is not begun."""
     begun: list[int] = []

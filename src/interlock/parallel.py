@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
 from typing import Protocol, TypeVar
 
 WORKERS = 4  # under way at once: 8 were no faster on two cores, and held more memory
-AHEAD = WORKERS + 2  # with those that wait, or are done: a slow one holds up no other
+AHEAD = WORKERS + 2  # with those that wait, or are done where results are large
+SMALL = 64  # done and not asked for, of small results: a slow one holds up no other
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,17 +29,24 @@ class Future(Protocol[Out]):
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item]
+    work: Callable[[Item], Result], items: Iterable[Item], in_hand: int = AHEAD
 ) -> Generator[Result, None, None]:
     """`work(item)` of each item, in the order of the items.
 
-    Items are taken as they are needed: at most WORKERS are under way, and AHEAD with
-    those that wait, or are done and not asked for yet. What `work` raises is raised
-    here, and the rest is let go.
+    Items are taken as they are needed: at most WORKERS are under way, AHEAD with those
+    that wait, and `in_hand` with those that are done and not asked for yet. What `work`
+    raises is raised here, and the rest is let go.
     """
-    pool = ThreadPoolExecutor(WORKERS)
+    pool, places = ThreadPoolExecutor(WORKERS), Semaphore(AHEAD)
+
+    def submit(item: Item) -> Future[Result]:
+        places.acquire()
+        begun = pool.submit(work, item)
+        begun.add_done_callback(lambda _: places.release())
+        return begun
+
     try:
-        yield from submitted(lambda item: pool.submit(work, item), items, AHEAD)
+        yield from submitted(submit, items, in_hand)
     finally:
         pool.shutdown(cancel_futures=True)
 

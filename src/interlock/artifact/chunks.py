@@ -18,7 +18,7 @@ from pathlib import Path
 from interlock.artifact.manifest import File
 from interlock.durable import naming
 from interlock.errors import VerificationFailed
-from interlock.parallel import in_order
+from interlock.parallel import SMALL, in_order
 
 CHUNK = 8 * 1024 * 1024
 
@@ -72,7 +72,7 @@ def describe_each(
         return each if isinstance(each, File) else (len(each), store(each))
 
     chunks: list[str] = []
-    for each in in_order(stored, hashed()):
+    for each in in_order(stored, hashed(), SMALL):
         if isinstance(each, File):
             yield replace(each, chunks=tuple(chunks))
             chunks = []

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from interlock.artifact.chunks import CHUNK, describe_each, digest, held, piece, write
 from interlock.artifact.manifest import File
 from interlock.errors import VerificationFailed
-from interlock.parallel import in_order
+from interlock.parallel import SMALL, in_order
 from interlock.registry.records import Registry
 
 Done = Callable[[int], object]  # is told the bytes of each chunk that is finished
@@ -61,7 +61,7 @@ def lacking(registry: Registry, chunks: Collection[str]) -> list[str]:
 
     Raises VerificationFailed for one that is there but altered.
     """
-    there = in_order(registry.has_chunk, chunks)
+    there = in_order(registry.has_chunk, chunks, SMALL)
     return [chunk for chunk, has in zip(chunks, there, strict=True) if not has]
 
 
