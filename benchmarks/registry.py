@@ -1,22 +1,24 @@
 """Publish and pull beside what teams do now, on one S3 server, in one run.
 
     python benchmarks/registry.py [--size MIB] [--folder SCRATCH]
+    python benchmarks/registry.py --memory --size 10240
 
 The peers get the same weights and code: `tar -czf` and `aws s3 cp` of the archive, and
 `aws s3 cp --recursive` of the folder. `aws` must be on the PATH. Each command is timed
 as a person would, start of the program included; times are seconds of the clock, and
 ratios are the peer's time over ours. Run it on an idle machine with twenty times SIZE
-of room. It starts SeaweedFS, unless INTERLOCK_TEST_SERVER names a server that runs.
+of room; `--memory`, which measures interlock alone, needs three times SIZE. It starts
+SeaweedFS, unless INTERLOCK_TEST_SERVER names a server that runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,26 +43,33 @@ class Measured:
 
     seconds: float = 0.0
     megabytes: float = 0.0
-    said: str = ""
 
     def __add__(self, other: Measured) -> Measured:
         most = max(self.megabytes, other.megabytes)
-        return Measured(self.seconds + other.seconds, most, other.said)
+        return Measured(self.seconds + other.seconds, most)
+
+
+# In a small process, for what a child takes over from its parent counts as its own.
+LAUNCH = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, text=True)
+seconds = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps([seconds, peak, done.stdout]))
+sys.exit(done.returncode)
+"""
 
 
 def run(*command: str, cwd: Path) -> Measured:
     """Run a command that must succeed, once the disk has what was written before."""
     os.sync()
-    start = time.perf_counter()
-    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout
-        said = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit code {child.returncode}\n{said}")
-    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return Measured(time.perf_counter() - start, peak, said)
+    launch = (sys.executable, "-S", "-c", LAUNCH, *command)
+    done = subprocess.run(launch, cwd=cwd, stdout=subprocess.PIPE, text=True)
+    seconds, peak, said = json.loads(done.stdout)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{said}")
+    return Measured(seconds, peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 @dataclass
@@ -195,14 +204,29 @@ def measure(here: Bench) -> Iterator[tuple[str, Measured, Measured, Measured]]:
     ), summed, summed
 
 
+def memory(here: Bench) -> None:
+    """Print what interlock alone takes for each step."""
+    weights = here.toy.root / "lib/toy/weights/model.safetensors"
+    steps = {"pin": here.interlock("pin", str(weights.parent))}
+    steps["publish"] = here.publish(pin=False)
+    weights.unlink()  # room for the one that is pulled
+    steps["pull"] = here.interlock("pull", "toy@staging", "cold-model")
+    steps["verify"] = here.interlock("verify", "cold-model")
+    for name, spent in steps.items():
+        print(f"{name:10}{spent.seconds:8.1f} s{spent.megabytes:6.0f} MiB", flush=True)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=1024, help="MiB of weights")
     parser.add_argument("--folder", type=Path, help="where there is room")
+    parser.add_argument("--memory", action="store_true", help="interlock alone")
     options = parser.parse_args()
     with TemporaryDirectory(dir=options.folder, prefix="bench-") as scratch:
         with bench(Path(scratch), options.size) as here:
+            if options.memory:
+                return memory(here)
             print(f"{options.size} MiB of weights; seconds, and ratio to interlock")
             print(f"{'':26}{'interlock':>10}{'tar + cp':>16}{'cp -r':>16}{'peak':>10}")
             for what, ours, tar, copy in measure(here):
