@@ -1,11 +1,13 @@
 """How fast the evaluation is, beside the model alone, its peers, and itself elsewhere.
 
-    nox -s benchmark                      # all of it, on 1,000,000 rows: half an hour
-    nox -s benchmark -- --rows 200000 --rounds 1 --only speed,memory
+    nox -s benchmark -- evaluation        # all but the peers, on 1,000,000 rows
+    nox -s benchmark -- evaluation --only peers
+    nox -s benchmark -- evaluation --rows 200000 --rounds 1 --only speed,memory
 
 Everything is measured in one run, each measurement in a fresh process, in rounds that
 take turns; a figure is the best of its rounds, for other work on a machine only ever
-makes things slower. Compare ratios, not seconds. "CPU" counts all processes.
+makes things slower. Compare ratios, not seconds. "CPU" counts all processes. On one
+core means that all processes share it.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
 ROOT = Path(__file__).parents[1]
+Process = cast(Any, get_context("fork")).Process
 BATCH = 65_536
 # What each peer needs where nothing of ours is installed; its versions are printed.
 PEERS = {
@@ -68,22 +72,39 @@ def clock() -> Iterator[Spent]:
 def alone(
     folder: Path, model: str, rows: int, from_files: bool = False, **_: Any
 ) -> Spent:
-    """The model's own predict, on arrays that are ready or on files, on one core."""
+    """Load and predict on every core, from arrays that are ready or from files."""
+    import joblib
+
     from interlock.evaluation import data
-    from interlock.model import load_folder
+    from interlock.model import Schema, load_folder
 
     version = _version(folder, model)
-    loaded = load_folder(version.folder, version.contract)
-    inputs = data.narrowest([version.contract["input"]])
+    schema = Schema(version.contract["input"])
+    inputs = data.narrowest([schema.input])
     parts = (
-        loaded.schema.batch(data.arrays(batch))
+        schema.batch(data.arrays(batch))
         for batch in data.batches(_data(folder, rows), inputs, BATCH)
     )
-    ready = parts if from_files else list(parts)
-    with clock() as found:
-        for part in ready:
+
+    def predict(some: Iterable[Any]) -> None:
+        loaded = load_folder(version.folder, version.contract)
+        for part in some:
             loaded.call(loaded.loaded, part)
+
+    cores = 1 if from_files else joblib.cpu_count()
+    shares = [parts] if from_files else _shares(list(parts), cores)
+    others = [Process(target=predict, args=(share,)) for share in shares[1:]]
+    with clock() as found:
+        for other in others:
+            other.start()
+        predict(shares[0])
+        for other in others:
+            other.join()
     return found
+
+
+def _shares(parts: list[Any], cores: int) -> list[Iterable[Any]]:
+    return [parts[core::cores] for core in range(cores)]
 
 
 def engine(
@@ -91,14 +112,13 @@ def engine(
     model: str,
     rows: int,
     versions: int = 1,
-    workers: int = 1,
     where: str = "local",
     **_: Any,
 ) -> Spent:
-    """From the files to predictions.parquet and the counts."""
+    """From the files to predictions.parquet and the counts, on every core."""
     from interlock.evaluation import run
 
-    chosen, both = _settings(workers), [_version(folder, model)] * versions
+    chosen, both = _settings(), [_version(folder, model)] * versions
     out = folder / f"{os.getpid()}.parquet"
     with _somewhere(where, chosen) as settings:
         with clock() as found:
@@ -107,11 +127,60 @@ def engine(
     return found
 
 
+def parts(folder: Path, model: str, rows: int, part: str, **_: Any) -> Spent:
+    """One part of what an evaluation does, by itself."""
+    from interlock.evaluation import counts, data, rows as kept, run
+    from interlock.model import load_folder
+
+    settings, version = _settings(), _version(folder, model)
+    wanted, plan = run._columns([version], settings), run._plan(settings)
+    loaded, inputs = load_folder(version.folder, version.contract), [*wanted]
+    inputs = [name for name in inputs if name in version.contract["input"]]
+    done: dict[str, Any] = {}
+
+    def write() -> None:
+        with run._writer(folder / "parts.parquet", settings) as writer:
+            for each in done["keep"]:
+                writer.write(each)
+
+    steps: dict[str, Callable[[], Any]] = {
+        "read": lambda: [*data.batches(_data(folder, rows), wanted, BATCH)],
+        "arrays": lambda: [data.arrays(b.select(inputs)) for b in done["read"]],
+        "predict": lambda: [loaded.predict(each) for each in done["arrays"]],
+        "keep": lambda: [
+            kept.joined(batch, [answer], settings, BATCH * place)
+            for place, (batch, answer) in enumerate(zip(done["read"], done["predict"]))
+        ],
+        "count": lambda: [
+            counts.fold(kept.batch_of(each, settings), plan) for each in done["keep"]
+        ],
+        "add": lambda: sum(done["count"][1:], start=done["count"][0]),
+        "write": write,
+    }
+    for name, step in steps.items():
+        with clock() as found:
+            done[name] = step()
+        if name == part:
+            break
+    return found
+
+
+PARTS = {
+    "read": "read the files",
+    "arrays": "arrays for NumPy",
+    "predict": "predict, with the checks of its contract",
+    "keep": "check labels and answers, text of slices",
+    "count": "count",
+    "add": "add up",
+    "write": "write predictions.parquet",
+}
+
+
 def evaluate(folder: Path, model: str, rows: int, **_: Any) -> Spent:
     """All that `interlock eval` does with one version, to the report."""
     from interlock.evaluation import run
 
-    settings = replace(_settings(0), data=str(_data(folder, rows)))
+    settings = replace(_settings(), data=str(_data(folder, rows)))
     settings = replace(settings, gates=settings.gates[:1])
     with clock() as found:
         run.evaluate(_version(folder, model), None, settings, folder, folder / "out")
@@ -168,7 +237,7 @@ def evidently(folder: Path, **_: Any) -> Spent:
 
 MEASURES: dict[str, Callable[..., Spent]] = {
     each.__name__: each
-    for each in (alone, engine, evaluate, sklearn, mlflow, evidently)
+    for each in (alone, engine, parts, evaluate, sklearn, mlflow, evidently)
 }
 
 
@@ -179,12 +248,12 @@ def _predictions(folder: Path) -> Any:
     return table["label"].to_numpy(), table["candidate"].to_numpy()
 
 
-def _settings(workers: int) -> Any:
+def _settings() -> Any:
     from interlock import config
 
     settings = config.read(ROOT).evaluation
     assert settings
-    return replace(settings, workers=workers, batch_rows=BATCH)
+    return replace(settings, workers=0, batch_rows=BATCH)
 
 
 def _version(folder: Path, model: str) -> Any:
@@ -209,10 +278,11 @@ def _version(folder: Path, model: str) -> Any:
 def _somewhere(where: str, settings: Any) -> Iterator[Any]:
     """The settings, for a place to work at; starting it is not measured."""
     if where == "dask":
+        import joblib
         from distributed import LocalCluster
 
         with LocalCluster(
-            n_workers=settings.workers,
+            n_workers=joblib.cpu_count(),
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address=None,
@@ -229,16 +299,18 @@ def _somewhere(where: str, settings: Any) -> Iterator[Any]:
 @contextmanager
 def _processes() -> Iterator[None]:
     """Workers as processes of loky, where the engine has threads: the alternative."""
+    import joblib
     from joblib.externals.loky import ProcessPoolExecutor
 
     from interlock.evaluation import engine as threads
 
     def local(work: Any, versions: Any, batches: Any, settings: Any) -> Iterator[Any]:
-        with ProcessPoolExecutor(settings.workers) as pool:
+        cores = joblib.cpu_count()
+        with ProcessPoolExecutor(cores) as pool:
             yield from threads.in_order(
                 lambda *each: pool.submit(_in_process, work, versions, *each),
                 batches,
-                threads.AHEAD * settings.workers,
+                threads.AHEAD * cores,
             )
 
     kept, threads._local = threads._local, cast(Any, local)
@@ -272,6 +344,8 @@ def prepare(folder: Path, rows: int) -> None:
     sys.path.insert(0, str(ROOT / "examples"))
     from flights import data
 
+    if _data(folder, rows).exists():
+        return
     table, left = data.flights(data.HELD_OUT), rows
     place = table.schema.get_field_index("dep_delay")
     with pq.ParquetWriter(_data(folder, rows), table.schema) as writer:
@@ -315,6 +389,8 @@ def measure(
 
 def _one(request: dict[str, Any]) -> None:
     folder, what = Path(request.pop("folder")), request.pop("what")
+    if (cores := request.pop("cores", 0)) and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     spent = MEASURES[what](folder, **request)
     own, children = (resource.getrusage(who).ru_maxrss / 1024 for who in _WHO)
     print(json.dumps({**asdict(spent), "mb": own, "child_mb": children}))
@@ -343,45 +419,70 @@ def best(cases: dict[str, dict[str, Any]], folder: Path, rounds: int) -> dict[st
 # ---------------------------------------------------------------- what is printed
 
 
+# The faster a model is, the more rows it takes to see more than the start.
+TIMES = {"flights": 4, "trees": 1}
+
+
 def speed(folder: Path, rows: int, rounds: int) -> None:
-    """The engine beside the model's own predict."""
-    for model in ("flights", "trees"):
-        how: dict[str, Any] = {"model": model, "rows": rows}
+    """The engine beside the model itself, loaded too, on one core and on all."""
+    for model, times in TIMES.items():
+        prepare(folder, rows * times)
+        how: dict[str, Any] = {"model": model, "rows": rows * times}
+        both: dict[str, Any] = {"what": "engine", "versions": 2}
         cases = {
-            "predict alone, one core": {"what": "alone", **how},
-            "the same, from files": {"what": "alone", "from_files": True, **how},
-            "engine, 1 worker": {"what": "engine", **how},
-            "engine, 2 workers": {"what": "engine", "workers": 2, **how},
-            "with production, 2 workers": {
-                **{"what": "engine", "workers": 2, "versions": 2},
-                **how,
-            },
+            "one core: the model alone": {"what": "alone", "cores": 1},
+            "read and predict": {"what": "alone", "from_files": True, "cores": 1},
+            "evaluate": {"what": "engine", "cores": 1},
+            "evaluate, with production": {**both, "cores": 1},
+            "all cores: the model alone": {"what": "alone"},
+            "evaluate ": {"what": "engine"},
+            "evaluate, with production ": both,
         }
-        _table(f"{model}, {rows:,} rows", best(cases, folder, rounds), rows)
+        found = best(
+            {name: {**how, **case} for name, case in cases.items()}, folder, rounds
+        )
+        _overheads(model, rows * times, found)
+
+
+def _overheads(model: str, rows: int, found: dict[str, dict[str, float]]) -> None:
+    print(f"\n| {model}, {rows:,} rows | rows a second | more time | more CPU |")
+    print("|---|---|---|---|")
+    alone = next(iter(found.values()))
+    for name, each in found.items():
+        alone = each if name.endswith("the model alone") else alone
+        more = (f"{each[key] / alone[key] - 1:+.0%}" for key in ("s", "cpu"))
+        print(f"| {name.strip()} | {rows / each['s']:,.0f} | {' | '.join(more)} |")
+
+
+def costs(folder: Path, rows: int, rounds: int) -> None:
+    """What each part of an evaluation costs by itself, in one thread."""
+    how: dict[str, Any] = {"what": "parts", "model": "flights", "rows": rows}
+    cases = {name: {"part": part, **how} for part, name in PARTS.items()}
+    print("\n| microseconds of CPU a row | |\n|---|---|")
+    for name, each in best(cases, folder, rounds).items():
+        print(f"| {name} | {each['cpu'] / rows * 1e6:.3f} |")
 
 
 def places(folder: Path, rows: int, rounds: int) -> None:
     """Threads, processes and Dask, on the trees, whose predict takes its time."""
     how: dict[str, Any] = {"what": "engine", "model": "trees", "rows": rows}
     cases = {
-        "one core": {**how},
-        "two cores, threads (the engine)": {"workers": 2, **how},
-        "two cores, processes (loky)": {"workers": 2, "where": "processes", **how},
-        "Dask, two workers (CPU without theirs)": {
-            "workers": 2,
-            "where": "dask",
-            **how,
-        },
+        "one core": {"cores": 1, **how},
+        "all cores, threads (the engine)": how,
+        "all cores, processes (loky)": {"where": "processes", **how},
+        "Dask, a worker a core (CPU without theirs)": {"where": "dask", **how},
     }
     _table(f"trees, {rows:,} rows", best(cases, folder, rounds), rows)
 
 
+def metrics(folder: Path, rows: int, rounds: int) -> None:
+    """All of `interlock eval` beside scikit-learn, which scores what is predicted."""
+    _table(f"flights, {rows:,} rows", _scored(folder, rows, rounds), rows)
+
+
 def peers(folder: Path, rows: int, rounds: int) -> None:
-    """All of `interlock eval` beside those that only score what is predicted."""
-    how: dict[str, Any] = {"model": "flights", "rows": rows}
-    ours = {"interlock, with predict and report": {"what": "evaluate", **how}}
-    found = best(ours, folder, rounds)
-    found |= best({"scikit-learn, metrics": {"what": "sklearn"}}, folder, rounds)
+    """The same, beside those that also draw."""
+    found = _scored(folder, rows, rounds)
     for name, needs in PEERS.items():
         try:
             python, version = _throw_away(folder / name, name, needs)
@@ -390,6 +491,12 @@ def peers(folder: Path, rows: int, rounds: int) -> None:
         except (RuntimeError, subprocess.CalledProcessError) as error:
             print(f"{name}: not measured: {error}")
     _table(f"flights, {rows:,} rows", found, rows)
+
+
+def _scored(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
+    ours = {"what": "evaluate", "model": "flights", "rows": rows}
+    found = best({"interlock, with predict and report": ours}, folder, rounds)
+    return found | best({"scikit-learn, metrics": {"what": "sklearn"}}, folder, rounds)
 
 
 def _throw_away(folder: Path, name: str, needs: list[str]) -> tuple[str, str]:
@@ -408,12 +515,7 @@ def _run(*command: str) -> str:
 
 def memory(folder: Path, rows: int, rounds: int) -> None:
     """The largest resident size, of the one that drives and of the largest other."""
-    how: dict[str, Any] = {
-        "what": "engine",
-        "model": "flights",
-        "workers": 2,
-        "versions": 2,
-    }
+    how: dict[str, Any] = {"what": "engine", "model": "flights", "versions": 2}
     cases = {}
     for power in (rows // 10, rows, rows * 10):
         prepare(folder, power)
@@ -437,7 +539,9 @@ def _table(title: str, found: dict[str, dict[str, float]], rows: int) -> None:
         )
 
 
-SECTIONS = {each.__name__: each for each in (speed, places, memory, peers)}
+SECTIONS = {
+    each.__name__: each for each in (speed, costs, places, memory, metrics, peers)
+}
 
 
 def main() -> None:
@@ -445,7 +549,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default=",".join(SECTIONS))
+    parser.add_argument("--only", default=",".join([*SECTIONS][:-1]))
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:

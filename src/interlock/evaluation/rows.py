@@ -23,7 +23,7 @@ from interlock.evaluation.moments import Floats, Integers
 
 SLICE = "slice."  # before a slice column's name in predictions.parquet
 SCORE = "score."  # before the model whose rows have this score
-FULL = ("row", "label", "candidate", "weight")  # no null: to say so saves a pass
+FULL = ("row", "label", "candidate", "weight", SLICE)  # no null: that saves a pass
 ADDS_UP = 1e-3  # how far from 1 the probabilities of a row may sum
 
 Own: TypeAlias = Callable[..., Any]  # labels, predictions, columns -> (n,)
@@ -54,7 +54,7 @@ def schema(settings: Evaluation) -> pa.Schema:
     ]
     fields += [(SCORE + role, pa.float64()) for role in ROLES if settings.score]
     fields += [(SLICE + name, data.TEXT) for name in settings.slices]
-    return pa.schema([pa.field(*each, each[0] not in FULL) for each in fields])
+    return pa.schema([pa.field(*each, not each[0].startswith(FULL)) for each in fields])
 
 
 def _named(settings: Evaluation, kind: str) -> str:
@@ -86,7 +86,8 @@ def joined(
     for kind in ("cluster", "query"):
         if _named(settings, kind):
             kept[kind] = data.text(batch[_named(settings, kind)])
-    kept |= {SLICE + name: data.text(batch[name]) for name in settings.slices}
+    for name in settings.slices:  # a missing value is an empty one there
+        kept[SLICE + name] = data.text(batch[name]).fill_null("")
     return pa.record_batch(
         [_filled(kept, field, number) for field in form], schema=form
     )
