@@ -47,13 +47,13 @@ def test_a_slow_one_holds_up_no_other() -> None:
 
     def work(item: int) -> int:
         done.append(item)
-        if len(done) == parallel.SMALL:
+        if len(done) == parallel.MANY:
             enough.set()
         assert item or enough.wait(10)
         return item
 
-    results = in_order(work, range(1000), parallel.SMALL)
-    assert next(results) == 0 and len(done) <= parallel.SMALL + 1
+    results = in_order(work, range(1000), parallel.MANY)
+    assert next(results) == 0 and len(done) <= parallel.MANY + 1
     results.close()
 
 

@@ -112,6 +112,17 @@ def test_digits_that_two_commits_start_with_are_refused(project: Project) -> Non
     assert len(project.run("log", "toy", "--json").json["releases"]) == 6
 
 
+def test_a_rollback_to_what_was_altered_is_refused(project: Project) -> None:
+    """A release that no host could take would leave the channel with nothing."""
+    first, _ = _release(project, 2.0), _release(project, 3.0)
+    record = next(project.registry.glob(f"evidence/toy/{first}/unit-*.json"))
+    record.chmod(0o644)
+    record.write_bytes(record.read_bytes().replace(b"a", b"b", 1))
+    answer = project.run("rollback", "toy")
+    assert (answer.code, "that release 1 names" in answer.err) == (7, True)
+    assert project.run("pull", "toy@production", "model").code == 0
+
+
 def test_a_rollback_to_a_commit_may_be_run_again(project: Project) -> None:
     """Somebody who does not know whether it was done: it is done once."""
     first, _ = (_release(project, slope) for slope in (2.0, 3.0))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -189,6 +190,42 @@ def test_a_race_for_the_next_root_has_one_winner(
     assert len(_keys(published)) == 2
     assert published.run("trust", "add", second).code == 0
     assert len(_keys(published)) == 3
+
+
+def test_what_is_signed_while_records_are_read_is_vouched_for(
+    grown: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one more root: else nobody could ever read that channel again."""
+    (old,) = _keys(grown)
+    public, private = _key(grown, "new")
+    roles = [a for r in ("root", *trust.SIGNING) for a in ("--role", r)]
+    assert grown.run("trust", "add", public, *roles).code == 0
+    real = trust._write
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.setattr(trust, "_write", real)
+        monkeypatch.delenv("INTERLOCK_KEY")
+        assert grown.run("rollback", "toy", "staging").code == 0
+        monkeypatch.setenv("INTERLOCK_KEY", private)
+        real(*arguments)
+
+    monkeypatch.setenv("INTERLOCK_KEY", private)
+    monkeypatch.setattr(trust, "_write", late)
+    answer = grown.run("trust", "remove", old, "--json")
+    assert answer.code == 0, answer.err + answer.out
+    assert answer.json["root"] == 4
+    for command in (("log", "toy"), ("verify", "toy@staging"), ("fsck",)):
+        assert grown.run(*command).code == 0, command
+
+
+def test_an_rsa_key_that_is_too_short_is_refused(published: Project) -> None:
+    """With its length, and what would do."""
+    key = rsa.generate_private_key(65537, 1024).public_key()
+    form = Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+    Path("../short.pub").write_bytes(key.public_bytes(*form))
+    answer = published.run("trust", "add", "../short.pub")
+    assert answer.code == 2
+    assert "RSA of 1024 bits" in answer.err and "RSA of 2048" in answer.err
 
 
 def test_two_registries_that_each_add_a_key_have_forked(published: Project) -> None:

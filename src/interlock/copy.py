@@ -23,7 +23,7 @@ from interlock.artifact.manifest import File, Manifest
 from interlock.attest.evidence import precedence
 from interlock.attest.trust import follow
 from interlock.errors import BadConfiguration, Conflict
-from interlock.parallel import SMALL, in_order
+from interlock.parallel import MANY, in_order
 from interlock.progress import in_bytes
 from interlock.registry.access import open_registry, roots, seen_roots
 from interlock.registry.channels import Release, live, log, open_release, release_key
@@ -342,7 +342,7 @@ def _send(both: _Both, plan: _Plan) -> Copied:
     with in_bytes(plan.size, "copy") as bar:
         for lack in plan.versions:
             manifest = _manifest(both.source, lack.key)
-            for size in in_order(partial(_send_chunk, both), lack.chunks, SMALL):
+            for size in in_order(partial(_send_chunk, both), lack.chunks, MANY):
                 sent.append(size)
                 bar.update(size)
             if lack.record:
@@ -351,7 +351,7 @@ def _send(both: _Both, plan: _Plan) -> Copied:
             for key in lack.results:
                 _create(both, key, read_required(both.source.store, key))
             _send_evidence(both, lack.evidence)
-        for size in in_order(partial(_send_chunk, both), plan.chunks, SMALL):
+        for size in in_order(partial(_send_chunk, both), plan.chunks, MANY):
             sent.append(size)
             bar.update(size)
     for key in plan.ledger:

@@ -20,7 +20,7 @@ from interlock.artifact.manifest import File, Manifest, incompatible
 from interlock.artifact.pack import pack
 from interlock.attest.evidence import EVALUATION, Evidence, newest
 from interlock.attest.handover import locked
-from interlock.errors import EvidenceRefused, VerificationFailed
+from interlock.errors import EvidenceRefused, expecting
 from interlock.registry.records import Registry
 from interlock.registry.resolve import resolve
 from interlock.registry.results import find
@@ -224,17 +224,14 @@ def _spelt(packages: Mapping[str, Set[str]]) -> dict[str, str]:
 
 
 def _evaluations(registry: Registry, was: Side, now: Side) -> Evaluations | None:
-    records = _metrics(registry, was), _metrics(registry, now)
-    if records[0] is None or records[1] is None:
-        return None
-    try:
-        return _side_by_side(*records)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise VerificationFailed(
-            f"{METRICS} as interlock eval writes it",
-            f"{type(error).__name__}: {error}",
-            "do not trust these evaluations: what they left cannot be read",
-        ) from None
+    with expecting(
+        f"{METRICS} as interlock eval writes it",
+        "do not trust these evaluations: what they left cannot be read",
+    ):
+        records = _metrics(registry, was), _metrics(registry, now)
+        if None not in records:
+            return _side_by_side(*records)
+    return None
 
 
 def _metrics(registry: Registry, side: Side) -> Any:

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 WORKERS = 4  # under way at once: 8 were no faster on two cores, and held more memory
 AHEAD = WORKERS + 2  # with those that wait, or are done where results are large
-SMALL = 64  # done and not asked for, of small results: a slow one holds up no other
+MANY = 64  # done and not asked for, of small results: a slow one holds up no other
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -20,7 +20,6 @@ from pathlib import Path
 from securesystemslib.signer import Signer
 
 from interlock import config as configuration
-from interlock.artifact.chunks import digest
 from interlock.artifact.manifest import Manifest, refuse_incompatible
 from interlock.attest.evidence import (
     EVALUATION,
@@ -30,7 +29,7 @@ from interlock.attest.evidence import (
     require,
 )
 from interlock.attest.handover import FOLDER, check_locked, local_evidence
-from interlock.errors import BadConfiguration, Conflict, VerificationFailed
+from interlock.errors import BadConfiguration, Conflict
 from interlock.home import registry_url
 from interlock.parallel import in_order
 from interlock.registry.access import open_registry, signer
@@ -38,6 +37,7 @@ from interlock.registry.channels import Release, append, head, live, log
 from interlock.registry.ledger import LEFT, Use, demand_in_time, enter
 from interlock.registry.records import Registry, evidence_digest, several
 from interlock.registry.store import read_each
+from interlock.registry.resolve import check_release
 from interlock.registry.results import keep
 from interlock.source import LOCK, actor, inspect, refuse_dirty
 
@@ -266,14 +266,9 @@ def rollback(
     if target == last[0]:
         return target
     manifest = registry.released(name, target.commit)
-    if manifest.address != target.address:
-        raise VerificationFailed(
-            f"{target.version} as it was released", "other bytes", "do not use it"
-        )
     why = reason or f"rollback from {last[0].commit[:12]}"
-    records = read_each(registry.store, target.evidence)
-    named = {where: digest(record) for where, record in records.items()}
-    draft = _draft(registry, manifest, channel, named, why)
+    check_release(target, manifest, read_each(registry.store, target.evidence))
+    draft = _draft(registry, manifest, channel, target.evidence, why)
     return append(registry, draft, last, key)
 
 

@@ -11,13 +11,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from securesystemslib.signer import Key, Signer, SSlibKey
 
@@ -41,6 +42,7 @@ from interlock.registry.access import open_registry, roots, signer
 from interlock.registry.records import Registry, root_key
 from interlock.registry.store import read_required
 
+RSA_BITS = 2048  # the least that NIST SP 800-131A lets sign
 SIGNING = ("version", "evidence", "release")  # what whoever publishes signs
 
 
@@ -118,8 +120,24 @@ def remove(registry: Registry, digits: str, roles: Sequence[str] = ROLES) -> Tru
                 "add another key first: interlock trust add",
             )
     _, then = _next(registry, predicate, own)
-    _write(registry, vouching(predicate, _lost(registry, then)), own)
+    before = _signed(registry)
+    _write(registry, vouching(predicate, _lost(registry, then, before)), own)
+    _vouch_late(registry, _signed(registry) - before)
     return show(open_registry(registry.store.url))
+
+
+def _vouch_late(old: Registry, keys: Set[str]) -> None:
+    """One more root, for what was signed while the records were read."""
+    registry = open_registry(old.store.url)
+    if late := [*_lost(old, registry.trust, keys)]:
+        record, own = _now(registry)
+        following = {**record, "sequence": record["sequence"] + 1}
+        _write(registry, vouching(following, late), own)
+
+
+def _signed(registry: Registry) -> set[str]:
+    """The keys of all records that somebody but the keeper of the roots signs."""
+    return {key for room in RECORDS for key in registry.store.keys(f"{room}/")}
 
 
 def _find(trust: TrustRoot, digits: str, roles: Sequence[str]) -> str:
@@ -176,12 +194,11 @@ def _write(registry: Registry, predicate: Mapping[str, Any], own: Signer) -> Non
         )
 
 
-def _lost(registry: Registry, then: TrustRoot) -> Iterator[str]:
+def _lost(registry: Registry, then: TrustRoot, keys: Set[str]) -> Iterator[str]:
     """The digests of the records that are believed now, and would not be then."""
     store = registry.store
-    keys = [key for room in RECORDS for key in store.keys(f"{room}/")]
     with in_bytes(0, "trust records") as bar:
-        for data in in_order(partial(read_required, store), keys):
+        for data in in_order(partial(read_required, store), sorted(keys)):
             bar.update(len(data))
             if registry.trust.believes(data) and not then.believes(data):
                 yield digest(data)
@@ -189,10 +206,13 @@ def _lost(registry: Registry, then: TrustRoot) -> Iterator[str]:
 
 def _public_key(file: Path) -> Key:
     try:
-        return SSlibKey.from_crypto(load_pem_public_key(file.read_bytes()))
+        key = load_pem_public_key(file.read_bytes())
+        if isinstance(key, RSAPublicKey) and key.key_size < RSA_BITS:
+            raise ValueError(f"RSA of {key.key_size} bits")
+        return SSlibKey.from_crypto(key)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise BadConfiguration(
-            f"a public key in {file}, as PEM",
-            str(error).partition(".")[0],
+            f"a public key in {file}, as PEM: Ed25519, EC, or RSA of {RSA_BITS} bits",
+            str(error).partition(". ")[0],
             "make it of a private one: openssl pkey -in key.pem -pubout -out key.pub",
         ) from None

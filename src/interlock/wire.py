@@ -30,8 +30,8 @@ def receive(line: socket.socket) -> tuple[bytes, list[memoryview]]:
     Raises EOFError when the other side is gone, or says what is no message.
     """
     (number,) = struct.unpack("=I", _read(line, 4))
-    sizes = struct.unpack(f"={number}Q", _read(line, 8 * number))
     try:
+        sizes = struct.unpack(f"={number}Q", _read(line, 8 * number))
         head, *arrays = [_read(line, size) for size in sizes]
     except (MemoryError, ValueError):  # sizes that there cannot be
         raise EOFError from None

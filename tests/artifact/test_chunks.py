@@ -14,7 +14,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from interlock.artifact import chunks
-from interlock.artifact.chunks import CHUNK, cut, describe, digest, held, write
+from interlock.artifact.chunks import (
+    CHUNK,
+    cut,
+    describe,
+    digest,
+    held,
+    is_whole,
+    write,
+)
 from interlock.artifact.manifest import File
 from interlock.errors import VerificationFailed
 
@@ -150,3 +158,12 @@ def test_equal_files_and_no_others_have_equal_entries(
         (folder / name).write_bytes(data)
     same = describe(folder / "one", "x") == describe(folder / "two", "x")
     assert same == (one == two)
+
+
+def test_a_file_with_bytes_that_no_chunk_names_is_not_whole(tmp_path: Path) -> None:
+    """Whatever they are, nobody has vouched for them."""
+    path = tmp_path / "file"
+    path.write_bytes(noise(CHUNK + 4))
+    file = describe(path, "file")
+    assert is_whole(path, file)
+    assert not is_whole(path, replace(file, chunks=file.chunks[:1]))

@@ -18,7 +18,7 @@ from pathlib import Path
 from interlock.artifact.manifest import File
 from interlock.durable import naming
 from interlock.errors import VerificationFailed
-from interlock.parallel import SMALL, in_order
+from interlock.parallel import MANY, in_order
 
 CHUNK = 8 * 1024 * 1024
 
@@ -72,7 +72,7 @@ def describe_each(
         return each if isinstance(each, File) else (len(each), store(each))
 
     chunks: list[str] = []
-    for each in in_order(stored, hashed(), SMALL):
+    for each in in_order(stored, hashed(), MANY):
         if isinstance(each, File):
             yield replace(each, chunks=tuple(chunks))
             chunks = []
@@ -103,7 +103,7 @@ def is_whole(path: Path, file: File) -> bool:
     there = not path.is_symlink() and path.is_file()
     if not there or path.stat().st_size != file.size:
         return False
-    return held(path, file) == len(file.chunks)
+    return held(path, file) == len(file.chunks) == -(-file.size // CHUNK)
 
 
 def write(file: File, folder: Path, pieces: Iterable[bytes], first: int = 0) -> None:

@@ -22,8 +22,8 @@ from typing import Any
 from securesystemslib.signer import Key, SSlibKey
 
 from interlock.artifact.chunks import digest
-from interlock.attest.envelope import payload, unseal
 from interlock.artifact.manifest import SHA256, match
+from interlock.attest.envelope import payload, unseal
 from interlock.attest.statement import (
     MANIFEST,
     RESULT,

@@ -8,7 +8,7 @@ takes a release for what is live remembers it.
 from __future__ import annotations
 
 from interlock.errors import VerificationFailed
-from interlock.home import note, replace
+from interlock.home import alone, note, replace
 
 
 def highest(url: str, name: str, channel: str) -> int:
@@ -42,8 +42,10 @@ def refuse_older(url: str, name: str, channel: str, found: int, seen: int) -> No
 
 def remember(url: str, name: str, channel: str, sequence: int) -> None:
     """Note how far a channel has come."""
-    if sequence > highest(url, name, channel):
-        replace(note("seen", url, name, channel), f"{sequence}\n".encode())
+    path = note("seen", url, name, channel)
+    with alone(path.with_name(f".{path.name}.lock")):  # it only ever grows
+        if sequence > highest(url, name, channel):
+            replace(path, f"{sequence}\n".encode())
 
 
 def all_highest(url: str) -> dict[tuple[str, str], int]:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
@@ -22,7 +23,7 @@ from typing import Any, BinaryIO
 from interlock.artifact.chunks import CHUNK, describe_each, digest, held, piece, write
 from interlock.artifact.manifest import File
 from interlock.errors import VerificationFailed
-from interlock.parallel import SMALL, in_order
+from interlock.parallel import MANY, in_order
 from interlock.registry.records import Registry
 
 Done = Callable[[int], object]  # is told the bytes of each chunk that is finished
@@ -61,7 +62,7 @@ def lacking(registry: Registry, chunks: Collection[str]) -> list[str]:
 
     Raises VerificationFailed for one that is there but altered.
     """
-    there = in_order(registry.has_chunk, chunks, SMALL)
+    there = in_order(registry.has_chunk, chunks, MANY)
     return [chunk for chunk, has in zip(chunks, there, strict=True) if not has]
 
 
@@ -120,7 +121,7 @@ class _Chunked(RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = (0, self._at, self._file.size)[whence]
         if start + offset < 0:
-            raise ValueError(f"a place before the start: {start + offset}")
+            raise OSError(errno.EINVAL, "a place before the start")
         self._at = start + offset
         return self._at
 
