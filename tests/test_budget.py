@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from interlock import config as configuration
 from interlock.artifact.manifest import Manifest
 from interlock.artifact.pack import pack
+from interlock.attest.statement import Statement
 from interlock.budget import Judged, Keeper
 from interlock.config import Evaluation, Gate, Watch
 from interlock.errors import CheckBroken, Unknown, VerificationFailed
@@ -29,7 +31,8 @@ from interlock.registry import ledger
 from interlock.registry.access import open_registry
 from interlock.registry.records import Registry
 from interlock.source import inspect
-from tests.conftest import Project
+from tasks import evidence
+from tests.conftest import Project, _session
 
 SETTINGS = Evaluation("data", "label", (Gate("accuracy >= 0.8"),), uses=3)
 DIGEST = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -262,6 +265,7 @@ def _signer(registry: Registry) -> Any:
         lambda use: use | {"judged": "today"},
         lambda use: use | {"more": 1},
         lambda use: use | {"night": []},
+        lambda use: use | {"late": 0},
         lambda use: [use],
         lambda use: use | {"rows": "0" * 64},
     ],
@@ -358,18 +362,63 @@ def test_of_evaluations_at_once_no_more_are_told_than_the_budget_has(
 def test_who_judged_when_others_had_spent_the_budget_releases_nothing(
     desk: Desk,
 ) -> None:
-    """Evaluations without a key: the first of them count, in whatever order entered."""
+    """Evaluations without a key: the first to be entered count, whenever judged."""
     for number in range(4):
         desk.use(number, desk.rows(0, 50), registry=None)
     outs = [desk.folder / f"out-{run + 1}" for run in range(4)]
     key = _signer(desk.registry)
     uses = [ledger.enter(desk.registry, out, key) for out in reversed(outs)]
-    for use in uses[1:]:
-        assert use
+    for use in uses[:3]:
+        assert use and not use.late
         ledger.demand_in_time(desk.registry, use)
-    with pytest.raises(Unknown, match="used 3 of 3 times"):
-        assert uses[0]
-        ledger.demand_in_time(desk.registry, uses[0])
+    for _ in range(2):
+        late = ledger.enter(desk.registry, outs[0], key)
+        assert late and late.late
+        with pytest.raises(Unknown, match="used 3 of 3 times"):
+            ledger.demand_in_time(desk.registry, late)
+
+
+def test_who_judged_first_and_entered_last_is_not_told_later_either(
+    desk: Desk, published: Project
+) -> None:
+    """One use: what others had spent before the entry stays spent, run after run."""
+    data, key = desk.rows(0, 50), published.registry.parent / "key.pem"
+    first = desk.keeper(1, uses=1)
+    first.look(data)
+    moment = first._new({"state": "PASS", "candidate": "toy@1"}, data)
+    desk.use(2, data, uses=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Keeper, "_new", lambda *_: moment)
+        with pytest.raises(Unknown, match="used 1 of 1 times"):
+            first.entry({"state": "PASS", "candidate": "toy@1"}, data)
+    for _ in range(2):
+        with pytest.raises(Unknown, match="used 1 of 1 times"):
+            desk.keeper(1, uses=1).look(data)
+    key.rename(key.with_suffix(".away"))
+    with pytest.raises(Unknown, match="used 1 of 1 times"):
+        desk.keeper(1, uses=1).look(data)
+    key.with_suffix(".away").rename(key)
+    assert desk.use(2, data, uses=1)["budget"]["again"] is True
+
+
+def test_who_enters_at_once_with_another_is_not_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It saw room for one before it was written, and the other after that."""
+    for number in range(2):
+        desk.use(number, desk.rows(0, 50), uses=1, registry=None)
+    one, other = (desk.folder / f"out-{run}" for run in (1, 2))
+    key, seal = _signer(desk.registry), ledger.seal  # type: ignore[attr-defined]
+
+    def at_once(statement: Statement, signer: Any) -> Any:
+        if statement.predicate.get("candidate") == desk.candidate(0).model:
+            monkeypatch.setattr(ledger, "seal", seal)
+            ledger.enter(desk.registry, other, key)
+        return seal(statement, signer)
+
+    monkeypatch.setattr(ledger, "seal", at_once)
+    with pytest.raises(Unknown, match="used 1 of 1 times"):
+        ledger.enter(desk.registry, one, key)
 
 
 def test_a_night_is_what_production_did_on_rows_that_nobody_had_used(
@@ -426,3 +475,70 @@ def test_a_project_spends_its_test_set(judged: Project) -> None:
     answer = judged.run("eval")
     assert (answer.code, "used 1 of 1 times" in answer.err) == (4, True)
     assert {path.name for path in Path("evaluation").iterdir()} == {"production.json"}
+
+
+def _late(project: Project) -> None:
+    """Judge a published version without a key; by then another spent the one use."""
+    settings = (project.root / "pyproject.toml").read_text()
+    project.write(
+        "pyproject.toml", settings.replace('label = "y"', 'label = "y"\nuses = 1')
+    )
+    project.publish()
+    key, left = project.registry.parent / "key.pem", Path("evidence/nightly-eval")
+    key.rename(key.with_suffix(".away"))
+    with evidence.recorded(_session("nightly-eval")) as record:
+        record.notes |= project.judged()
+        assert project.run("eval", "--out", str(record.folder)).code == 0
+    key.with_suffix(".away").rename(key)
+    other = Path(shutil.copytree(left, project.registry.parent / "other"))
+    use = json.loads((left / "use.json").read_text()) | {"candidate": "0" * 64}
+    (other / "use.json").write_text(json.dumps(use))
+    registry = open_registry(str(project.registry))
+    ledger.enter(registry, other, _signer(registry))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [["promote"], ["publish"], ["promote", "--attach-only"], ["publish", "production"]],
+)
+@pytest.mark.parametrize("again", ["publish", "promote"])
+def test_no_way_leads_to_production_when_others_had_spent_the_budget(
+    published: Project, first: list[str], again: str
+) -> None:
+    """Neither does publish, nor evidence that is in the registry and not here."""
+    _late(published)
+    answer = published.run(*first)
+    assert answer.code == (4 if first[-1] in ("promote", "production") else 0)
+    shutil.rmtree("evidence")
+    published.check()
+    for _ in range(2):
+        answer = published.run(again, "production")
+        assert (answer.code, "used 1 of 1 times" in answer.err) == (4, True)
+    assert published.production() == ""
+
+
+def test_who_had_room_is_promoted_and_judged_again(published: Project) -> None:
+    """Whatever was entered after it: the same use costs nothing."""
+    _late(published)
+    for record in published.registry.glob("ledger/toy/*/uses/*.json"):
+        record.unlink()
+    assert published.run("promote", "--attach-only").code == 0
+    registry = open_registry(str(published.registry))
+    other = ledger.enter(
+        registry, published.registry.parent / "other", _signer(registry)
+    )
+    assert other and other.late
+    shutil.rmtree("evidence")
+    answer = published.run("eval")
+    assert (answer.code, "costs nothing" in answer.out) == (0, True), answer.err
+    assert published.run("promote").code == 0
+
+
+def test_a_use_that_the_ledger_lost_is_not_promoted(published: Project) -> None:
+    """Evidence names it: that it is not there is damage."""
+    _late(published)
+    assert published.run("promote", "--attach-only").code == 0
+    shutil.rmtree("evidence")
+    for record in published.registry.glob("ledger/toy/*/uses/*.json"):
+        record.unlink()
+    assert published.run("promote").code == 7

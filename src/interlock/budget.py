@@ -63,7 +63,7 @@ class Known:
         return ledger.budget(self._own, settings.uses, repr(settings.false_alarm))
 
     def budget_before(self, use: Use) -> Budget:
-        """What was left of the rows when a use was judged; now, if it is none yet."""
+        """What was left of the rows when a use came; now, if it is new or came late."""
         earlier = ledger.before(self._own, use)
         return ledger.budget(earlier, use.uses, use.false_alarm)
 
@@ -174,7 +174,7 @@ class Keeper:
         """The `budget` and `watch` of metrics.json; the use is entered, or left.
 
         Raises CheckBroken where this very use had another verdict, and Unknown where
-        evaluations at once have spent the budget meanwhile.
+        others have spent the budget meanwhile.
         """
         earlier, known = self._earlier, self._known
         if earlier and earlier.state != metrics["state"]:
@@ -183,10 +183,6 @@ class Keeper:
         if not earlier and self._counts:
             self._known = replace(known, uses=[*known.uses, use])
         entered = self._enter(use) if self._counts else "not counted: other data"
-        if self._registry and self._counts and not (earlier or entered):
-            # Whoever enters last, of evaluations at once, sees all of the others.
-            others = [u for u in ledger.beside(self._registry, use) if u.key != use.key]
-            ledger.demand_left(ledger.budget(others, use.uses, use.false_alarm))
         told = _told(self._known, self._judged.settings, entered, earlier)
         watched = watch_record(self._known, self._judged.settings.watch)
         self.sentences = tuple(each["sentence"] for each in (told, watched) if each)
@@ -211,7 +207,9 @@ class Keeper:
             return "counted when the evidence is attached: there is no registry yet"
         if (key := _key(self._registry)) is None:
             return "counted when the evidence is attached: there is no key here"
-        ledger.enter(self._registry, self._out, key)
+        there = ledger.enter(self._registry, self._out, key)
+        if there and there.late:
+            ledger.demand_in_time(self._registry, there)
         return ""
 
     def _night(self, predictions: Path) -> dict[str, Any] | None:

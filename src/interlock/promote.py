@@ -34,14 +34,15 @@ from interlock.home import registry_url
 from interlock.parallel import in_order
 from interlock.registry.access import open_registry, signer
 from interlock.registry.channels import Release, append, head, live, log
-from interlock.registry.ledger import LEFT, Use, demand_in_time, enter
+from interlock.registry.ledger import LEFT, demand_in_time, enter, read_use
 from interlock.registry.records import Registry, evidence_digest, several
-from interlock.registry.store import read_each
 from interlock.registry.resolve import check_release
-from interlock.registry.results import keep
+from interlock.registry.results import content, find, keep
+from interlock.registry.store import read_each
 from interlock.source import LOCK, actor, inspect, refuse_dirty
 
 PRODUCTION = "production"
+LEFT_USE = f"{EVALUATION}/{LEFT[0]}"  # what evidence names the use of a test set by
 
 
 class Unpublished(BadConfiguration):
@@ -74,8 +75,9 @@ def promote(
     `local` is evidence that is not in the registry yet: it is attached to the version
     first, whatever it says. A `new` version, written just now, was never live before.
 
-    Raises EvidenceRefused when the evidence is not what the channel demands, and
-    Conflict when the version was live before and no reason is given for its return.
+    Raises EvidenceRefused when the evidence is not what the channel demands, Unknown
+    when it is from a test set whose budget others had spent, and Conflict when the
+    version was live before and no reason is given for its return.
     """
     sessions = registry.trust.demands(channel)
     keyed = _attach(registry, manifest, local, key)
@@ -87,6 +89,8 @@ def promote(
         return Moved(last[0], new=False)
     counted = _counted([*local, *keyed.values()], manifest)
     accepted = require(counted, demand(sessions, manifest, rival))
+    for each in accepted:
+        _demand_in_time(registry, manifest, each)
     if rival:
         there = registry.released(manifest.name, rival[0].commit)
         refuse_incompatible(there, manifest)
@@ -128,25 +132,20 @@ def promote_checkout(folder: Path, channel: str, reason: str) -> Moved:
     """Release the published version of a checkout's commit, on its evidence.
 
     Raises Dirty, NoRegistry, NoKey and Unpublished where there is nothing to promote,
-    Past for a version that something was released after, and Unknown for evidence from
-    a test set whose budget others had spent.
+    and Past for a version that something was released after.
     """
-    registry, manifest, local, key, uses = _of_checkout(folder)
-    for use in uses:
-        demand_in_time(registry, use)
+    registry, manifest, local, key = _of_checkout(folder)
     return promote(registry, manifest, channel, local, key, reason)
 
 
 def attach(folder: Path) -> list[str]:
     """Attach what was found about a published checkout; the sessions that it is of."""
-    registry, manifest, local, key, _ = _of_checkout(folder)
+    registry, manifest, local, key = _of_checkout(folder)
     _attach(registry, manifest, local, key)
     return [each.session for each in local if each.tree == manifest.tree]
 
 
-def _of_checkout(
-    folder: Path,
-) -> tuple[Registry, Manifest, list[Evidence], Signer, list[Use]]:
+def _of_checkout(folder: Path) -> tuple[Registry, Manifest, list[Evidence], Signer]:
     source = inspect(folder)
     config = configuration.read(source.root)
     refuse_dirty(source)
@@ -156,7 +155,7 @@ def _of_checkout(
     own = [each for each in local if each.tree == source.tree]
     check_locked(own, (source.root / LOCK).read_text("utf-8", "replace"))
     # Whatever comes of the commit, its test set was used.
-    uses = enter_uses(registry, source.root / FOLDER, own, key)
+    enter_uses(registry, source.root / FOLDER, own, key)
     try:
         manifest = registry.version(config.name, source.commit)
     except KeyError:
@@ -166,16 +165,25 @@ def _of_checkout(
             "publish it first: nox -s publish",
         ) from None
     keep_results(registry, manifest, source.root / FOLDER, own, key)
-    return registry, manifest, local, key, uses
+    return registry, manifest, local, key
 
 
 def enter_uses(
     registry: Registry, folder: Path, evidence: Iterable[Evidence], key: Signer
-) -> list[Use]:
-    """Enter the uses of test sets that evaluations left in `folder`."""
-    left = [each for each in evidence if f"{EVALUATION}/{LEFT[0]}" in each.files]
-    found = [enter(registry, folder / EVALUATION, key) for _ in left]
-    return [use for use in found if use]
+) -> None:
+    """Enter the use of a test set that an evaluation left in `folder`."""
+    if any(LEFT_USE in each.files for each in evidence):
+        enter(registry, folder / EVALUATION, key)
+
+
+def _demand_in_time(registry: Registry, manifest: Manifest, each: Evidence) -> None:
+    """Raises Unknown where evidence used a test set whose budget others had spent.
+
+    The use is the one that the registry keeps: what is left here may be gone.
+    """
+    if sha256 := each.files.get(LEFT_USE):
+        kept = content(registry, find(registry, manifest, sha256, LEFT_USE))
+        demand_in_time(registry, read_use(kept, LEFT_USE))
 
 
 def keep_results(

@@ -12,13 +12,15 @@ Rules:
 * a set's uses are its own and those of every set that it shares a row with. Rows that
   nobody has used have none;
 * a set and what it shares come before its first use, and whoever writes a set looks at
-  all others after that: of two that are written at once, one at least sees the other.
+  all others after that: of two that are written at once, one at least sees the other;
+* whoever enters a use looks at the others before that, and says in it whether it came
+  late: when they had spent the budget. When it was judged does not count for that.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
@@ -65,6 +67,7 @@ class Use:
     uses: int  # how many the set was meant for
     false_alarm: str  # the chance over all of them, in decimals
     night: Mapping[str, Any] | None = None  # what watching production takes from it
+    late: bool = False  # whether others had spent the budget when it was entered
 
     @property
     def key(self) -> str:
@@ -107,6 +110,8 @@ def use_from_json(value: Any) -> Use:
             raise ValueError(f"{use.uses!r} uses at {use.false_alarm!r}")
         if not isinstance(use.night, Mapping | None):
             raise ValueError(f"night {use.night!r}")
+        if type(use.late) is not bool:
+            raise ValueError(f"late {use.late!r}")
         return use
     except (TypeError, AttributeError, ZeroDivisionError) as error:
         raise ValueError(str(error)) from None
@@ -163,15 +168,33 @@ def demand_left(found: Budget) -> None:
     )
 
 
-def before(uses: Iterable[Use], use: Use) -> list[Use]:
-    """Those of `uses`, in the order of `read_uses`, that were judged before `use`."""
-    return [*takewhile(lambda each: each.key != use.key, uses)]
+def before(uses: Sequence[Use], use: Use) -> list[Use]:
+    """Those of `uses`, in the order of `read_uses`, that came before `use`.
+
+    For one that is new, or that came late, these are all others. For one that had room
+    they are those that had room as well and were judged before it.
+    """
+    there = next((each for each in uses if each.key == use.key), None)
+    if there is None or there.late:
+        return [each for each in uses if each.key != use.key]
+    earlier = takewhile(lambda each: each.key != use.key, uses)
+    return [each for each in earlier if not each.late]
 
 
 def demand_in_time(registry: Registry, use: Use) -> None:
-    """Raises Unknown for a use that was entered when others had spent the budget."""
+    """Raises Unknown for a use that was entered when others had spent the budget.
+
+    Raises VerificationFailed for one that is not in the ledger.
+    """
+    read_required(registry.store, use.record)
     uses = beside(registry, use)
     demand_left(budget(before(uses, use), use.uses, use.false_alarm))
+
+
+def beside_others(registry: Registry, use: Use) -> Budget:
+    """What all others leave of its rows, as the registry has them now."""
+    others = [each for each in beside(registry, use) if each.key != use.key]
+    return budget(others, use.uses, use.false_alarm)
 
 
 def beside(registry: Registry, use: Use) -> list[Use]:
@@ -277,31 +300,47 @@ def left(folder: Path) -> Use | None:
     path = folder / LEFT[0]
     if not path.is_file():
         return None
-    with _documented(path):
-        return use_from_json(parse(path.read_bytes()))
+    return read_use(path.read_bytes(), path)
+
+
+def read_use(data: bytes, what: str | Path) -> Use:
+    """The use that an evaluation left in the file `what`, from its bytes."""
+    with _documented(what):
+        return use_from_json(parse(data))
 
 
 def enter(registry: Registry, folder: Path, key: Signer) -> Use | None:
     """Enter the use that an evaluation left in `folder`; None where it left none.
 
-    Entering it again changes nothing: what was entered first stays.
+    The use is as the ledger has it then: entering it again changes nothing, what was
+    entered first stays. Raises Unknown where others spend the budget at once.
     """
     use = left(folder)
     if use is None:
         return None
-    if not index(registry, use.name).get(use.rows, Entry()).uses:
+    uses = index(registry, use.name).get(use.rows, Entry()).uses
+    if not uses:
         _add_rows(registry, use, folder / LEFT[1], key)
-    if not registry.store.create(use.record, seal(use.statement(), key)):
-        there = open_use(
-            registry, use.record, read_required(registry.store, use.record)
+    if use.record not in uses:
+        late = not beside_others(registry, use).left
+        use = replace(use, late=late)
+        if registry.store.create(use.record, seal(use.statement(), key)):
+            if not late:  # whoever enters last, of several at once, sees all others
+                demand_left(beside_others(registry, use))
+            return use
+    return _entered(registry, use)
+
+
+def _entered(registry: Registry, use: Use) -> Use:
+    """The use as it was entered before. Raises CheckBroken for another verdict."""
+    there = open_use(registry, use.record, read_required(registry.store, use.record))
+    if there.state != use.state:
+        raise CheckBroken(
+            f"{there.state}, as the same use was judged on {there.judged[:10]}",
+            use.state,
+            "the first verdict stands: find out what draws lots in the evaluation",
         )
-        if there.state != use.state:
-            raise CheckBroken(
-                f"{there.state}, as the same use was judged on {there.judged[:10]}",
-                use.state,
-                "the first verdict stands: find out what draws lots in the evaluation",
-            )
-    return use
+    return there
 
 
 def _add_rows(registry: Registry, use: Use, path: Path, key: Signer) -> None:

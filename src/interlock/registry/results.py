@@ -16,7 +16,7 @@ from interlock.attest.envelope import seal
 from interlock.attest.statement import RESULT, Statement
 from interlock.errors import EvidenceRefused, VerificationFailed, expecting
 from interlock.registry.records import Registry
-from interlock.registry.transfer import Sender
+from interlock.registry.transfer import Sender, opened
 
 
 def result_key(name: str, commit: str, sha256: str) -> str:
@@ -53,6 +53,12 @@ def find(registry: Registry, manifest: Manifest, sha256: str, name: str) -> File
             "that commit",
         ) from None
     return replace(open_result(registry, key, record), path=name)
+
+
+def content(registry: Registry, file: File) -> bytes:
+    """The bytes of a kept file, verified."""
+    with opened(registry, file, {}) as chunks:
+        return chunks.read()
 
 
 def open_result(registry: Registry, key: str, record: bytes) -> File:
