@@ -66,6 +66,10 @@ class Measured:
         """The same, to be counted for these gates as far as it has their columns."""
         if self.settings is None:
             return self
+        kept = self.settings.cluster, self.settings.weight
+        asked = of.cluster, of.weight
+        if any(now not in ("", was) for was, now in zip(kept, asked, strict=True)):
+            return replace(self, settings=None)  # they are not among what was kept
         columns = ("", *self.settings.slices)
         fit = zip(of.gates, conditions, strict=True)
         own = tuple(gate for gate, each in fit if each.per in columns)
@@ -118,7 +122,9 @@ def plan(folder: Path, given: Given) -> Plan:
         c.text: _promise(c, setting, given, found, settings) for c in conditions
     }
     tolerances = [
-        -c.bound for c in conditions if c.metric in ASKED and c.paired and c.bound < 0
+        -c.bound
+        for c in conditions
+        if c.metric == EVERY_ROW and c.paired and c.bound < 0
     ]
     return Plan(
         setting,
@@ -218,11 +224,14 @@ def _promise(
     if condition.metric in gates.MEASURED:
         ratios = found.ratios
         return _latency(setting, condition.bound, ratios) if ratios else NO_RATIOS
-    stated = condition.metric in ASKED
+    stated = condition.metric == EVERY_ROW and _is_plain(settings, found)
     if stated and condition.paired:
         slices = _slices(condition, setting, given, found)
         return planning.against_production(setting, -condition.bound, slices)
-    if stated and not (given.score is None is given.noise):
+    if condition.metric in ASKED and not condition.paired and given.noise is not None:
+        noisy = _stated(condition, setting, given, found)
+        return _guaranteed(noisy, settings, found)
+    if stated and given.score is not None:
         return _stated(condition, setting, given, found)
     if given.spread is not None:
         known = _spread(condition, setting, given, settings)
@@ -234,12 +243,39 @@ def _promise(
         if rows and None not in rows:
             times = setting.rows / found.counts.whole.rows
             return _of([each for each in rows if each], condition, setting, times)
-    return _stated(condition, setting, given, found) if stated else UNKNOWN
+    if stated:
+        return _stated(condition, setting, given, found)
+    return _unknown(condition, settings)
 
 
-ASKED = ("accuracy", "precision", "recall")  # planned from what is stated alone
+EVERY_ROW = "accuracy"  # an exact test of every row, planned from what is stated alone
+ASKED = (EVERY_ROW, "precision", "recall")  # with the noise of their score
 NO_RATIOS = "no latency was measured: run interlock eval"
-UNKNOWN = "nothing is known of its rows: run interlock eval, or give --spread"
+UNKNOWN = "nothing is known of its rows: run interlock eval"
+
+
+def _is_plain(settings: Evaluation, found: Measured) -> bool:
+    """Whether rows are independent of each other and count alike."""
+    judged = [settings, *([found.settings] if found.settings else [])]
+    return not any(each.cluster or each.weight for each in judged)
+
+
+def _guaranteed(
+    promise: Promise | str, settings: Evaluation, found: Measured
+) -> Promise | str:
+    """With the guarantee of clusters, where there are some."""
+    clusters = settings.cluster or (found.settings and found.settings.cluster)
+    if isinstance(promise, str) or not clusters:
+        return promise
+    return replace(promise, guarantee="asymptotic")
+
+
+def _unknown(condition: Condition, settings: Evaluation) -> str:
+    """Why there is no plan, and what would help."""
+    if _has_spread(catalogue(settings)[condition.metric]):
+        return f"{UNKNOWN}, or give --spread"
+    noisy = condition.metric in ASKED and not condition.paired
+    return f"{UNKNOWN}, or give --score and --noise" if noisy else UNKNOWN
 
 
 def _stated(
@@ -250,6 +286,11 @@ def _stated(
     if score < 0:
         return f"no {condition.metric} is known: give --score, or run interlock eval"
     return planning.against_number(setting, condition.bound, score, given.noise)
+
+
+def _has_spread(metric: Metric) -> bool:
+    """Whether --spread says all that there is to know of its rows."""
+    return isinstance(metric, Mean) and not (metric.root or metric.exact)
 
 
 def _groups(condition: Condition, counts: Counts) -> list[Group]:
@@ -279,13 +320,13 @@ def _spread(
 ) -> Rows | str:
     """Rows of a stated spread: of their numbers, or of what they differ by."""
     metric = catalogue(settings)[condition.metric]
-    if not isinstance(metric, Mean) or metric.root or metric.exact:
+    if not isinstance(metric, Mean) or not _has_spread(metric):
         return f"--spread is for means of rows, which {condition.metric} is not"
     score = None if condition.paired else given.score
     if score is None and not condition.paired:
         return "give --score as well, what the model scores now"
     rows, spread = setting.rows, _first(given.spread, 0.0)
-    sample = metric.imagined(rows, spread, score)
+    sample = metric.imagined(rows, spread, score, bool(settings.cluster))
     return Rows(
         *(sample, spread / sqrt(rows), rows, condition.paired),
         *(condition.share, condition.higher, is_asymptotic(sample)),
