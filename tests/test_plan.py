@@ -36,7 +36,7 @@ def _evaluated(
         "label": np.arange(rows) % 10 == 0,
         "candidate": chances[0],
         "production": chances[1],
-        "slice.kind": ["ab"[row % 2] for row in range(rows)],
+        "slice.kind": ["ab"[row // 10 % 2] for row in range(rows)],
         "cluster": [str(row % 100) for row in range(rows)],
     }
     said = {"data": "d", "label": "y", "gates": ["accuracy >= 0.8"], "slices": ["kind"]}
@@ -87,7 +87,7 @@ def test_it_reads_the_project_and_what_was_measured(project: Project) -> None:
     assert said["rows"] == 900 and said["assumed"] == []
     number, slices = said["gates"]
     assert number["cautions"][0]["code"] == "within-noise"
-    assert slices["width"] == pytest.approx(0.0185, abs=1e-3)  # 1,000 rows, not 450
+    assert slices["width"] == pytest.approx(0.0375, abs=1e-3)  # 225 rows, not 450
 
 
 def test_equal_models_tell_nothing_of_others(project: Project) -> None:
@@ -145,6 +145,9 @@ def test_the_table_of_ease_ml_ci_to_the_row(project: Project, line: str) -> None
         (("--rows", "many"), "invalid int value"),
         (("--disagreement", "1.5"), "--disagreement from"),
         (("--false-alarm", "nan"), "--false-alarm from"),
+        (("--false-alarm", "0.9", "--uses", "1"), "--false-alarm from"),
+        (("--false-pass", "0.7"), "--false-pass from"),
+        (("accuracy >= 0.8", "--score", "1.2"), "--score from 0 to 1"),
         (("--measured", "none.json"), "no file none.json"),
         (("--measured", "pyproject.toml"), "what interlock eval wrote"),
     ],
@@ -260,3 +263,48 @@ def test_no_gate_of_clusters_is_forecast_by_an_exact_test(project: Project) -> N
     spread = ("brier <= production.brier + 0.01", "--spread", "0.05")
     (mean,) = _planned(project, *spread)["gates"]
     assert mean["guarantee"] == "asymptotic"
+
+
+@pytest.mark.parametrize(
+    ("gate", "options"),
+    [
+        (f"{PAIRED} per x", ("--slices", "10")),
+        ("recall >= 0.8 per kind", ()),
+        ("specificity >= production.specificity - 0.02 per kind", ()),
+        ("f1 >= production.f1 - 0.05 per kind", ()),
+    ],
+)
+def test_the_rows_that_all_slices_need_are_enough(
+    project: Project, gate: str, options: tuple[str, ...]
+) -> None:
+    """Planned again with so many, the gate passes 80 % of the time as a whole."""
+    if not options:
+        _evaluated(project, _chances())
+    (first,) = _planned(project, gate, *options)["gates"]
+    assert first.get("rows_to_pass"), first
+    rows = ("--rows", str(first["rows_to_pass"]))
+    (again,) = _planned(project, gate, *options, *rows)["gates"]
+    assert again["passes"] == pytest.approx(0.8, abs=0.03)
+
+
+def test_too_few_rows_are_said_in_words(project: Project) -> None:
+    """No number in JSON, for there is no infinite one."""
+    _evaluated(project, _chances())
+    asked = ("roc_auc >= 0.5", "--rows", "150")
+    answer = project.run("plan", "--json", *asked)
+    assert "Infinity" not in answer.out and "NaN" not in answer.out
+    assert json.loads(answer.out)["gates"][0]["width"] is None
+    assert "too few rows" in project.run("plan", *asked).out
+
+
+def test_the_score_of_a_loss_is_within_its_range(project: Project) -> None:
+    """Up to the clip, which may be more than 1."""
+    path = project.root / "pyproject.toml"
+    named = 'slices = ["kind"]'
+    clip = f'{named}\n    clip = {{ mae = 100.0 }}\n    task = "regression"'
+    path.write_text(path.read_text("utf-8").replace(named, clip), "utf-8")
+    asked = ("mae <= 15", "--spread", "20", "--score")
+    (found,) = _planned(project, *asked, "12")["gates"]
+    assert found["passes"] > 0.9
+    answer = project.run("plan", *asked, "120")
+    assert answer.code == 2 and "--score from 0 to 100" in answer.err

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from math import prod, sqrt
+from math import inf, isfinite, prod, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from interlock.errors import BadConfiguration, expecting
 from interlock.evaluation import gates, planning
 from interlock.evaluation.counts import Counts
 from interlock.evaluation.gates import Condition
-from interlock.evaluation.intervals import Proportion
+from interlock.evaluation.intervals import Interval, Proportion
 from interlock.evaluation.latency import Ratios
 from interlock.evaluation.metrics import ROLES, Group, Mean, Metric, catalogue
 from interlock.evaluation.planning import POWERS, Promise, Rows, Setting
@@ -112,7 +112,7 @@ def plan(folder: Path, given: Given) -> Plan:
         gates=max(len(conditions), 1),
         fresh=given.fresh,
     )
-    _check(setting, given)
+    _check(setting, given, _scores(conditions, settings))
     assumed = [
         name
         for name in ("rows", "disagreement")
@@ -194,16 +194,30 @@ def _read(record: Any, folder: Path) -> Measured:
     )
 
 
-def _check(setting: Setting, given: Given) -> None:
+def _scores(conditions: Sequence[Condition], settings: Evaluation) -> Interval:
+    """What --score may be: within the range of every metric against a number."""
+    metrics = catalogue(settings)
+    asked = {each.metric for each in conditions if not each.paired}
+    found = []
+    for metric in map(metrics.get, asked or {""}):
+        if isinstance(metric, Mean):
+            found.append(metric.apart[0].range)
+        else:
+            found.append(Interval(0.0, 1.0))
+    return Interval(max(low for low, _ in found), min(high for _, high in found))
+
+
+def _check(setting: Setting, given: Given, scores: Interval) -> None:
     """Refuse numbers that make no sense."""
+    low, high = scores
     for name, value, least, most in (
         ("rows", setting.rows, 1, 10**12),
         ("uses", setting.uses, 1, 10**9),
         ("slices", _first(given.slices, 1), 1, 10**6),
         ("disagreement", setting.disagreement, 1e-9, 1),
-        ("false-alarm", setting.false_alarm, 1e-9, 1 - 1e-9),
-        ("false-pass", setting.false_pass, 1e-9, 1 - 1e-9),
-        ("score", _first(given.score, 0.5), 0, 1),
+        ("false-alarm", setting.false_alarm, 1e-9, 0.5),
+        ("false-pass", setting.false_pass, 1e-9, 0.5),
+        ("score", _first(given.score, low), low, high),
         ("noise", _first(given.noise, 0.5), 0, 1),
         ("spread", _first(given.spread, 1.0), 1e-12, 1e12),
     ):
@@ -343,8 +357,16 @@ def _of(
         own = replace(setting, rows=rows, gates=setting.gates * len(found))
         promise = planning.from_rows(own, condition.least, known)
         promises.append(promise.of_more(setting.rows / rows))
-    widest = max(promises, key=lambda promise: promise.width)
-    return replace(widest, passes=prod(each.passes for each in promises))
+    widest = max(promises, key=lambda each: inf if each.width is None else each.width)
+    if len(promises) == 1:
+        return widest
+    needed = [each.rows_to_pass or 0 for each in promises]
+    whole = round(setting.rows / times)
+    to_pass = min(needed) and planning.rows_for_all(
+        setting, condition.least, found, whole, max(needed)
+    )
+    passes = prod(each.passes for each in promises)
+    return replace(widest, passes=passes, rows_to_pass=to_pass or None)
 
 
 def _latency(setting: Setting, bound: float, ratios: Sequence[float]) -> Promise:
@@ -353,7 +375,8 @@ def _latency(setting: Setting, bound: float, ratios: Sequence[float]) -> Promise
     own = replace(setting, rows=len(ratios))
     low, high = Ratios(tuple(ratios)).interval(2 * setting.level)
     passes = planning.against_number(own, 0.5, within).passes
-    return Promise(passes, (high - low) / 2)
+    width = (high - low) / 2
+    return Promise(passes, width if isfinite(width) else None)
 
 
 def _slices(
@@ -363,7 +386,8 @@ def _slices(
     if not condition.per:
         return ()
     if given.slices is None and condition.per in found.slices:
-        return found.slices[condition.per]
+        times = setting.rows / (found.rows or setting.rows)
+        return [max(round(n * times), 1) for n in found.slices[condition.per]]
     count = given.slices or 1
     return [setting.rows // count] * count
 
@@ -422,7 +446,11 @@ def _said(promise: Promise, asked: Condition) -> list[str]:
     share = asked.share
     half, most = (f"{100 * power:.0f} %" for power in POWERS)
     said = [
-        f"can promise +-{_amount(promise.width, share)} over all uses",
+        (
+            "can promise nothing over all uses: too few rows"
+            if promise.width is None
+            else f"can promise +-{_amount(promise.width, share)} over all uses"
+        ),
         f"PASS for a model as good as now: {100 * promise.passes:.0f} % of the time",
     ]
     if promise.drops:

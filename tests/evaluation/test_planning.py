@@ -99,7 +99,11 @@ def test_slices_share_the_level_and_the_smallest_decides() -> None:
     odd = planning.against_production(YEAR, 0.005, [9_900, 100])
     assert whole.passes > even.passes > odd.passes
     assert whole.drops < even.drops < odd.drops
-    assert even.rows_to_pass == pytest.approx(2 * (whole.rows_to_pass or 0), rel=0.03)
+    assert even.rows_to_find and even.rows_to_pass
+    both = replace(YEAR, rows=even.rows_to_pass)
+    halves = [even.rows_to_pass // 2] * 2
+    again = planning.against_production(both, 0.005, halves)
+    assert again.passes == pytest.approx(0.8, abs=0.02)
     assert not _codes(odd)
 
 
