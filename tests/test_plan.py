@@ -308,3 +308,12 @@ def test_the_score_of_a_loss_is_within_its_range(project: Project) -> None:
     assert found["passes"] > 0.9
     answer = project.run("plan", *asked, "120")
     assert answer.code == 2 and "--score from 0 to 100" in answer.err
+
+
+def test_equal_models_leave_nothing_to_forecast_from(project: Project) -> None:
+    """That is said, not to evaluate again, nor to give what is of no use."""
+    _evaluated(project, _chances()[[0, 0]])
+    asked = ("f1 >= production.f1 - 0.01", "brier <= production.brier + 0.01")
+    dice, mean = (each["not_planned"] for each in _planned(project, *asked)["gates"])
+    assert "no difference to forecast from" in dice and "--spread" not in dice
+    assert "interlock eval" not in dice and mean.endswith("or give --spread")

@@ -26,6 +26,7 @@ from interlock.evaluation.metrics import ROLES, Group, Mean, Metric, catalogue
 from interlock.evaluation.planning import POWERS, Promise, Rows, Setting
 from interlock.evaluation.run import recount
 from interlock.evaluation.samples import is_asymptotic
+from interlock.evaluation.tables import Role
 
 MEASURED = ("evidence/nightly-eval/metrics.json", "evaluation/metrics.json")
 ROWS, DISAGREEMENT = 10_000, 0.05  # assumed where nothing was measured
@@ -259,12 +260,17 @@ def _promise(
             return _of([each for each in rows if each], condition, setting, times)
     if stated:
         return _stated(condition, setting, given, found)
-    return _unknown(condition, settings)
+    return _unknown(condition, settings, found)
 
 
 EVERY_ROW = "accuracy"  # an exact test of every row, planned from what is stated alone
 ASKED = (EVERY_ROW, "precision", "recall")  # with the noise of their score
+ROUNDING = 1e-6  # of one model's error: less is none
 NO_RATIOS = "no latency was measured: run interlock eval"
+EQUAL = (
+    "the last evaluation's models were equal in it, on the whole or on a slice, which "
+    "leaves no difference to forecast from: evaluate a candidate that differs"
+)
 UNKNOWN = "nothing is known of its rows: run interlock eval"
 
 
@@ -284,12 +290,22 @@ def _guaranteed(
     return replace(promise, guarantee="asymptotic")
 
 
-def _unknown(condition: Condition, settings: Evaluation) -> str:
+def _unknown(condition: Condition, settings: Evaluation, found: Measured) -> str:
     """Why there is no plan, and what would help."""
+    said = EQUAL if _is_equal(condition, found) else UNKNOWN
     if _has_spread(catalogue(settings)[condition.metric]):
-        return f"{UNKNOWN}, or give --spread"
+        return f"{said}, or give --spread"
     noisy = condition.metric in ASKED and not condition.paired
-    return f"{UNKNOWN}, or give --score and --noise" if noisy else UNKNOWN
+    return f"{said}, or give --score and --noise" if noisy else said
+
+
+def _is_equal(condition: Condition, found: Measured) -> bool:
+    """Whether the last two models did not differ in it, be it on one slice."""
+    if not condition.paired or found.counts is None or found.settings is None:
+        return False
+    metric = catalogue(found.settings).get(condition.metric)
+    groups = [each for each in _groups(condition, found.counts) if each.paired]
+    return metric is not None and any(_error(metric, g, ROLES) == 0 for g in groups)
 
 
 def _stated(
@@ -313,6 +329,12 @@ def _groups(condition: Condition, counts: Counts) -> list[Group]:
     return [*counts.per(condition.per).values()]
 
 
+def _error(metric: Metric, group: Group, roles: Sequence[Role]) -> float:
+    """Its standard error; 0 where two models differ by rounding alone."""
+    error = metric.error(group, roles)
+    return 0.0 if error <= ROUNDING * metric.error(group, ROLES[:1]) else error
+
+
 def _rows(condition: Condition, metric: Metric, group: Group) -> Rows | None:
     """What the last evaluation's rows say of a gate; None where that is nothing."""
     if condition.paired and not group.paired:
@@ -320,7 +342,7 @@ def _rows(condition: Condition, metric: Metric, group: Group) -> Rows | None:
     roles = ROLES if condition.paired else ROLES[:1]
     sample = metric.gain(group) if condition.paired else None
     sample = sample or metric.sample(group, "candidate")
-    error = metric.error(group, roles)
+    error = _error(metric, group, roles)
     if sample is None or not (error > 0 or isinstance(sample, Proportion)):
         return None
     return Rows(
