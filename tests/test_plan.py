@@ -7,6 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import Project
@@ -19,6 +22,40 @@ def _planned(project: Project, *arguments: str) -> Any:
     answer = project.run("plan", "--json", *arguments)
     assert answer.code == 0, answer.err
     return json.loads(answer.out)
+
+
+def _evaluated(
+    project: Project, chances: Any, cluster: str = "", slices: Any = None
+) -> None:
+    """What an evaluation leaves: 4,000 rows, a tenth of them positive.
+
+    `chances`, (2, 4000), are the answers of candidate and production.
+    """
+    rows = 4000
+    columns = {
+        "label": np.arange(rows) % 10 == 0,
+        "candidate": chances[0],
+        "production": chances[1],
+        "slice.kind": ["ab"[row // 10 % 2] for row in range(rows)],
+        "cluster": [str(row % 100) for row in range(rows)],
+    }
+    said = {"data": "d", "label": "y", "gates": ["accuracy >= 0.8"], "slices": ["kind"]}
+    record = {
+        "rows": rows,
+        "whole": {"candidate": {}, "pair": {"disagreement": 0.05}},
+        "slices": slices or [],
+        "settings": said | ({"cluster": cluster} if cluster else {}),
+    }
+    folder = project.root / "evaluation"
+    folder.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), folder / "predictions.parquet")
+    (folder / "metrics.json").write_text(json.dumps(record))
+
+
+def _chances() -> Any:
+    """Two models that are right about nine rows of ten, each in its own way."""
+    right = np.random.default_rng(1).random((2, 4000)) < 0.9
+    return np.where(right == (np.arange(4000) % 10 == 0), 0.9, 0.1)
 
 
 def test_it_says_what_can_be_promised(project: Project) -> None:
@@ -50,7 +87,7 @@ def test_it_reads_the_project_and_what_was_measured(project: Project) -> None:
     assert said["rows"] == 900 and said["assumed"] == []
     number, slices = said["gates"]
     assert number["cautions"][0]["code"] == "within-noise"
-    assert slices["width"] == pytest.approx(0.0185, abs=1e-3)  # 1,000 rows, not 450
+    assert slices["width"] == pytest.approx(0.0375, abs=1e-3)  # 225 rows, not 450
 
 
 def test_equal_models_tell_nothing_of_others(project: Project) -> None:
@@ -108,6 +145,9 @@ def test_the_table_of_ease_ml_ci_to_the_row(project: Project, line: str) -> None
         (("--rows", "many"), "invalid int value"),
         (("--disagreement", "1.5"), "--disagreement from"),
         (("--false-alarm", "nan"), "--false-alarm from"),
+        (("--false-alarm", "0.9", "--uses", "1"), "--false-alarm from"),
+        (("--false-pass", "0.7"), "--false-pass from"),
+        (("accuracy >= 0.8", "--score", "1.2"), "--score from 0 to 1"),
         (("--measured", "none.json"), "no file none.json"),
         (("--measured", "pyproject.toml"), "what interlock eval wrote"),
     ],
@@ -179,3 +219,101 @@ def test_latency_is_planned_from_the_pairs_that_were_timed(project: Project) -> 
     ]
     assert near["passes"] < 0.1 and far["passes"] > 0.99
     assert 0 < near["width"] < 0.1
+
+
+def test_recall_is_not_planned_with_the_numbers_of_accuracy(project: Project) -> None:
+    """Its rows are the positives: from predictions, or with what to do."""
+    asked = ("recall >= production.recall - 0.02", "recall >= 0.8", "precision >= 0.4")
+    for each in _planned(project, *asked, "--score", "0.9")["gates"]:
+        assert "run interlock eval" in each["not_planned"]
+    (noisy,) = _planned(project, asked[1], "--score", "0.9", "--noise", "0.01")["gates"]
+    assert noisy["forecast"] == "normal" and noisy["passes"] > 0.9
+    _evaluated(project, _chances())
+    paired = "precision >= production.precision - 0.02"
+    every, recall, number, precision = _planned(
+        project, "accuracy >= production.accuracy - 0.02", *asked[:2], paired
+    )["gates"]
+    assert recall["width"] > 3 * every["width"]
+    assert (number["forecast"], precision["forecast"]) == ("exact", "normal")
+
+
+def _clustered(project: Project) -> None:
+    """Rows of a day belong together."""
+    path = project.root / "pyproject.toml"
+    named = 'slices = ["kind"]'
+    text = path.read_text("utf-8").replace(named, f'{named}\n    cluster = "day"')
+    assert "cluster" in text
+    path.write_text(text, "utf-8")
+
+
+def test_no_gate_of_clusters_is_forecast_by_an_exact_test(project: Project) -> None:
+    """From the clusters' own sums where there are predictions, else not at all."""
+    _clustered(project)
+    asked = (PAIRED, "accuracy >= 0.8", "--score", "0.9")
+    for each in _planned(project, *asked)["gates"]:
+        assert "run interlock eval" in each["not_planned"]
+    _evaluated(project, _chances())  # without the clusters that now are named
+    for each in _planned(project, *asked)["gates"]:
+        assert "run interlock eval" in each["not_planned"]
+    _evaluated(project, _chances(), "day")
+    noisy = ("--score", "0.9", "--noise", "0.01")
+    for options in ((), noisy):
+        for each in _planned(project, *asked[:2], *options)["gates"]:
+            assert (each["forecast"], each["guarantee"]) == ("normal", "asymptotic")
+    spread = ("brier <= production.brier + 0.01", "--spread", "0.05")
+    (mean,) = _planned(project, *spread)["gates"]
+    assert mean["guarantee"] == "asymptotic"
+
+
+@pytest.mark.parametrize(
+    ("gate", "options"),
+    [
+        (f"{PAIRED} per x", ("--slices", "10")),
+        ("recall >= 0.8 per kind", ()),
+        ("specificity >= production.specificity - 0.02 per kind", ()),
+        ("f1 >= production.f1 - 0.05 per kind", ()),
+    ],
+)
+def test_the_rows_that_all_slices_need_are_enough(
+    project: Project, gate: str, options: tuple[str, ...]
+) -> None:
+    """Planned again with so many, the gate passes 80 % of the time as a whole."""
+    if not options:
+        _evaluated(project, _chances())
+    (first,) = _planned(project, gate, *options)["gates"]
+    assert first.get("rows_to_pass"), first
+    rows = ("--rows", str(first["rows_to_pass"]))
+    (again,) = _planned(project, gate, *options, *rows)["gates"]
+    assert again["passes"] == pytest.approx(0.8, abs=0.03)
+
+
+def test_too_few_rows_are_said_in_words(project: Project) -> None:
+    """No number in JSON, for there is no infinite one."""
+    _evaluated(project, _chances())
+    asked = ("roc_auc >= 0.5", "--rows", "150")
+    answer = project.run("plan", "--json", *asked)
+    assert "Infinity" not in answer.out and "NaN" not in answer.out
+    assert json.loads(answer.out)["gates"][0]["width"] is None
+    assert "too few rows" in project.run("plan", *asked).out
+
+
+def test_the_score_of_a_loss_is_within_its_range(project: Project) -> None:
+    """Up to the clip, which may be more than 1."""
+    path = project.root / "pyproject.toml"
+    named = 'slices = ["kind"]'
+    clip = f'{named}\n    clip = {{ mae = 100.0 }}\n    task = "regression"'
+    path.write_text(path.read_text("utf-8").replace(named, clip), "utf-8")
+    asked = ("mae <= 15", "--spread", "20", "--score")
+    (found,) = _planned(project, *asked, "12")["gates"]
+    assert found["passes"] > 0.9
+    answer = project.run("plan", *asked, "120")
+    assert answer.code == 2 and "--score from 0 to 100" in answer.err
+
+
+def test_equal_models_leave_nothing_to_forecast_from(project: Project) -> None:
+    """That is said, not to evaluate again, nor to give what is of no use."""
+    _evaluated(project, _chances()[[0, 0]])
+    asked = ("f1 >= production.f1 - 0.01", "brier <= production.brier + 0.01")
+    dice, mean = (each["not_planned"] for each in _planned(project, *asked)["gates"])
+    assert "no difference to forecast from" in dice and "--spread" not in dice
+    assert "interlock eval" not in dice and mean.endswith("or give --spread")

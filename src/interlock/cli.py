@@ -517,7 +517,7 @@ def _add_plan(commands: Any) -> None:
         ("slices", int, "K", "slices of equal size, for a gate per column"),
         ("false-alarm", float, "P", "chance of a false alarm over all uses"),
         ("false-pass", float, "P", "chance that a model that is worse passes"),
-        ("score", float, "S", "what the model scores now, 0 to 1"),
+        ("score", float, "S", "what the model scores now"),
         ("noise", float, "SD", "standard deviation of that score from run to run"),
         ("spread", float, "SD", "standard deviation of a row's number, or change"),
         ("measured", Path, "FILE", "metrics.json of the last evaluation"),

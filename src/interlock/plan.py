@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from math import prod, sqrt
+from math import inf, isfinite, prod, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from interlock.errors import BadConfiguration, expecting
 from interlock.evaluation import gates, planning
 from interlock.evaluation.counts import Counts
 from interlock.evaluation.gates import Condition
-from interlock.evaluation.intervals import Proportion
+from interlock.evaluation.intervals import Interval, Proportion
 from interlock.evaluation.latency import Ratios
 from interlock.evaluation.metrics import ROLES, Group, Mean, Metric, catalogue
 from interlock.evaluation.planning import POWERS, Promise, Rows, Setting
 from interlock.evaluation.run import recount
 from interlock.evaluation.samples import is_asymptotic
+from interlock.evaluation.tables import Role
 
 MEASURED = ("evidence/nightly-eval/metrics.json", "evaluation/metrics.json")
 ROWS, DISAGREEMENT = 10_000, 0.05  # assumed where nothing was measured
@@ -66,6 +67,10 @@ class Measured:
         """The same, to be counted for these gates as far as it has their columns."""
         if self.settings is None:
             return self
+        kept = self.settings.cluster, self.settings.weight
+        asked = of.cluster, of.weight
+        if any(now not in ("", was) for was, now in zip(kept, asked, strict=True)):
+            return replace(self, settings=None)  # they are not among what was kept
         columns = ("", *self.settings.slices)
         fit = zip(of.gates, conditions, strict=True)
         own = tuple(gate for gate, each in fit if each.per in columns)
@@ -108,7 +113,7 @@ def plan(folder: Path, given: Given) -> Plan:
         gates=max(len(conditions), 1),
         fresh=given.fresh,
     )
-    _check(setting, given)
+    _check(setting, given, _scores(conditions, settings))
     assumed = [
         name
         for name in ("rows", "disagreement")
@@ -118,7 +123,9 @@ def plan(folder: Path, given: Given) -> Plan:
         c.text: _promise(c, setting, given, found, settings) for c in conditions
     }
     tolerances = [
-        -c.bound for c in conditions if c.metric in ASKED and c.paired and c.bound < 0
+        -c.bound
+        for c in conditions
+        if c.metric == EVERY_ROW and c.paired and c.bound < 0
     ]
     return Plan(
         setting,
@@ -188,16 +195,30 @@ def _read(record: Any, folder: Path) -> Measured:
     )
 
 
-def _check(setting: Setting, given: Given) -> None:
+def _scores(conditions: Sequence[Condition], settings: Evaluation) -> Interval:
+    """What --score may be: within the range of every metric against a number."""
+    metrics = catalogue(settings)
+    asked = {each.metric for each in conditions if not each.paired}
+    found = []
+    for metric in map(metrics.get, asked or {""}):
+        if isinstance(metric, Mean):
+            found.append(metric.apart[0].range)
+        else:
+            found.append(Interval(0.0, 1.0))
+    return Interval(max(low for low, _ in found), min(high for _, high in found))
+
+
+def _check(setting: Setting, given: Given, scores: Interval) -> None:
     """Refuse numbers that make no sense."""
+    low, high = scores
     for name, value, least, most in (
         ("rows", setting.rows, 1, 10**12),
         ("uses", setting.uses, 1, 10**9),
         ("slices", _first(given.slices, 1), 1, 10**6),
         ("disagreement", setting.disagreement, 1e-9, 1),
-        ("false-alarm", setting.false_alarm, 1e-9, 1 - 1e-9),
-        ("false-pass", setting.false_pass, 1e-9, 1 - 1e-9),
-        ("score", _first(given.score, 0.5), 0, 1),
+        ("false-alarm", setting.false_alarm, 1e-9, 0.5),
+        ("false-pass", setting.false_pass, 1e-9, 0.5),
+        ("score", _first(given.score, low), low, high),
         ("noise", _first(given.noise, 0.5), 0, 1),
         ("spread", _first(given.spread, 1.0), 1e-12, 1e12),
     ):
@@ -218,11 +239,14 @@ def _promise(
     if condition.metric in gates.MEASURED:
         ratios = found.ratios
         return _latency(setting, condition.bound, ratios) if ratios else NO_RATIOS
-    stated = condition.metric in ASKED
+    stated = condition.metric == EVERY_ROW and _is_plain(settings, found)
     if stated and condition.paired:
         slices = _slices(condition, setting, given, found)
         return planning.against_production(setting, -condition.bound, slices)
-    if stated and not (given.score is None is given.noise):
+    if condition.metric in ASKED and not condition.paired and given.noise is not None:
+        noisy = _stated(condition, setting, given, found)
+        return _guaranteed(noisy, settings, found)
+    if stated and given.score is not None:
         return _stated(condition, setting, given, found)
     if given.spread is not None:
         known = _spread(condition, setting, given, settings)
@@ -234,12 +258,54 @@ def _promise(
         if rows and None not in rows:
             times = setting.rows / found.counts.whole.rows
             return _of([each for each in rows if each], condition, setting, times)
-    return _stated(condition, setting, given, found) if stated else UNKNOWN
+    if stated:
+        return _stated(condition, setting, given, found)
+    return _unknown(condition, settings, found)
 
 
-ASKED = ("accuracy", "precision", "recall")  # planned from what is stated alone
+EVERY_ROW = "accuracy"  # an exact test of every row, planned from what is stated alone
+ASKED = (EVERY_ROW, "precision", "recall")  # with the noise of their score
+ROUNDING = 1e-6  # of one model's error: less is none
 NO_RATIOS = "no latency was measured: run interlock eval"
-UNKNOWN = "nothing is known of its rows: run interlock eval, or give --spread"
+EQUAL = (
+    "the last evaluation's models were equal in it, on the whole or on a slice, which "
+    "leaves no difference to forecast from: evaluate a candidate that differs"
+)
+UNKNOWN = "nothing is known of its rows: run interlock eval"
+
+
+def _is_plain(settings: Evaluation, found: Measured) -> bool:
+    """Whether rows are independent of each other and count alike."""
+    judged = [settings, *([found.settings] if found.settings else [])]
+    return not any(each.cluster or each.weight for each in judged)
+
+
+def _guaranteed(
+    promise: Promise | str, settings: Evaluation, found: Measured
+) -> Promise | str:
+    """With the guarantee of clusters, where there are some."""
+    clusters = settings.cluster or (found.settings and found.settings.cluster)
+    if isinstance(promise, str) or not clusters:
+        return promise
+    return replace(promise, guarantee="asymptotic")
+
+
+def _unknown(condition: Condition, settings: Evaluation, found: Measured) -> str:
+    """Why there is no plan, and what would help."""
+    said = EQUAL if _is_equal(condition, found) else UNKNOWN
+    if _has_spread(catalogue(settings)[condition.metric]):
+        return f"{said}, or give --spread"
+    noisy = condition.metric in ASKED and not condition.paired
+    return f"{said}, or give --score and --noise" if noisy else said
+
+
+def _is_equal(condition: Condition, found: Measured) -> bool:
+    """Whether the last two models did not differ in it, be it on one slice."""
+    if not condition.paired or found.counts is None or found.settings is None:
+        return False
+    metric = catalogue(found.settings).get(condition.metric)
+    groups = [each for each in _groups(condition, found.counts) if each.paired]
+    return metric is not None and any(_error(metric, g, ROLES) == 0 for g in groups)
 
 
 def _stated(
@@ -252,10 +318,21 @@ def _stated(
     return planning.against_number(setting, condition.bound, score, given.noise)
 
 
+def _has_spread(metric: Metric) -> bool:
+    """Whether --spread says all that there is to know of its rows."""
+    return isinstance(metric, Mean) and not (metric.root or metric.exact)
+
+
 def _groups(condition: Condition, counts: Counts) -> list[Group]:
     if not condition.per:
         return [counts.whole]
     return [*counts.per(condition.per).values()]
+
+
+def _error(metric: Metric, group: Group, roles: Sequence[Role]) -> float:
+    """Its standard error; 0 where two models differ by rounding alone."""
+    error = metric.error(group, roles)
+    return 0.0 if error <= ROUNDING * metric.error(group, ROLES[:1]) else error
 
 
 def _rows(condition: Condition, metric: Metric, group: Group) -> Rows | None:
@@ -265,7 +342,7 @@ def _rows(condition: Condition, metric: Metric, group: Group) -> Rows | None:
     roles = ROLES if condition.paired else ROLES[:1]
     sample = metric.gain(group) if condition.paired else None
     sample = sample or metric.sample(group, "candidate")
-    error = metric.error(group, roles)
+    error = _error(metric, group, roles)
     if sample is None or not (error > 0 or isinstance(sample, Proportion)):
         return None
     return Rows(
@@ -279,13 +356,13 @@ def _spread(
 ) -> Rows | str:
     """Rows of a stated spread: of their numbers, or of what they differ by."""
     metric = catalogue(settings)[condition.metric]
-    if not isinstance(metric, Mean) or metric.root or metric.exact:
+    if not isinstance(metric, Mean) or not _has_spread(metric):
         return f"--spread is for means of rows, which {condition.metric} is not"
     score = None if condition.paired else given.score
     if score is None and not condition.paired:
         return "give --score as well, what the model scores now"
     rows, spread = setting.rows, _first(given.spread, 0.0)
-    sample = metric.imagined(rows, spread, score)
+    sample = metric.imagined(rows, spread, score, bool(settings.cluster))
     return Rows(
         *(sample, spread / sqrt(rows), rows, condition.paired),
         *(condition.share, condition.higher, is_asymptotic(sample)),
@@ -302,8 +379,16 @@ def _of(
         own = replace(setting, rows=rows, gates=setting.gates * len(found))
         promise = planning.from_rows(own, condition.least, known)
         promises.append(promise.of_more(setting.rows / rows))
-    widest = max(promises, key=lambda promise: promise.width)
-    return replace(widest, passes=prod(each.passes for each in promises))
+    widest = max(promises, key=lambda each: inf if each.width is None else each.width)
+    if len(promises) == 1:
+        return widest
+    needed = [each.rows_to_pass or 0 for each in promises]
+    whole = round(setting.rows / times)
+    to_pass = min(needed) and planning.rows_for_all(
+        setting, condition.least, found, whole, max(needed)
+    )
+    passes = prod(each.passes for each in promises)
+    return replace(widest, passes=passes, rows_to_pass=to_pass or None)
 
 
 def _latency(setting: Setting, bound: float, ratios: Sequence[float]) -> Promise:
@@ -312,7 +397,8 @@ def _latency(setting: Setting, bound: float, ratios: Sequence[float]) -> Promise
     own = replace(setting, rows=len(ratios))
     low, high = Ratios(tuple(ratios)).interval(2 * setting.level)
     passes = planning.against_number(own, 0.5, within).passes
-    return Promise(passes, (high - low) / 2)
+    width = (high - low) / 2
+    return Promise(passes, width if isfinite(width) else None)
 
 
 def _slices(
@@ -322,7 +408,8 @@ def _slices(
     if not condition.per:
         return ()
     if given.slices is None and condition.per in found.slices:
-        return found.slices[condition.per]
+        times = setting.rows / (found.rows or setting.rows)
+        return [max(round(n * times), 1) for n in found.slices[condition.per]]
     count = given.slices or 1
     return [setting.rows // count] * count
 
@@ -381,7 +468,11 @@ def _said(promise: Promise, asked: Condition) -> list[str]:
     share = asked.share
     half, most = (f"{100 * power:.0f} %" for power in POWERS)
     said = [
-        f"can promise +-{_amount(promise.width, share)} over all uses",
+        (
+            "can promise nothing over all uses: too few rows"
+            if promise.width is None
+            else f"can promise +-{_amount(promise.width, share)} over all uses"
+        ),
         f"PASS for a model as good as now: {100 * promise.passes:.0f} % of the time",
     ]
     if promise.drops:

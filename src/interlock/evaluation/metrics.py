@@ -397,11 +397,14 @@ class Mean(Metric):
             return ends
         return np.array([[*one, *other] for one in ends for other in ends])
 
-    def imagined(self, rows: int, spread: float, score: float | None) -> Sample:
+    def imagined(
+        self, rows: int, spread: float, score: float | None, clusters: bool = False
+    ) -> Sample:
         """What so many rows of this spread would be, for a forecast; of no root.
 
         With a `score`, that of a model whose numbers have this standard deviation;
         without, of a model beside an equal one, from which they differ by so much.
+        With `clusters`, each row is one of its own, which is the best that can be.
         """
         paired = score is None
         mean = np.array([self.sign * (score or 0.0), 1.0] * (1 + paired))
@@ -409,7 +412,7 @@ class Mean(Metric):
         scatter[0, 0] = (rows - 1) * spread**2
         bounded = np.isfinite(self._span).all()
         corners = self._corners(paired) if bounded else None
-        means = Means(Moments(rows, mean, scatter), corners)
+        means = Means(Moments(rows, mean, scatter), corners, clusters)
         if paired:
             return Gain(means, shared=True, each=self._span)
         return Quotient(means, self._span)

@@ -105,6 +105,8 @@ def critical(rows: int, margin: float, differ: int, alpha: float) -> float:
         chance = float(_chances(observed, rows, margin, plus, minus, 1).max())
         return log(chance + MISSED) - log(alpha)
 
+    if beyond(0.0) < 0:
+        return 0.0
     far = beyond(FARTHEST) < 0
     return float(brentq(beyond, 0.0, FARTHEST, xtol=1e-3)) if far else FARTHEST
 

@@ -14,10 +14,11 @@ The rows that a promise needs are found to a hundredth.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import ceil, isfinite, prod, sqrt
+from math import ceil, isfinite, isnan, prod, sqrt
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ SPREAD = 100  # evenly likely outcomes that are summed in place of more
 LOSS = 0.05  # standard errors that the proof of the paired test costs
 POWERS = (0.5, 0.8)  # the chances that a plan speaks of
 LOOSE = 10  # times the noise of all uses: what a threshold should not lie below
+CLEAR = 1e-6  # a chance so near to 0 or 1 settles that of the slices beyond
 CHOSEN_FROM = 20  # models that were tried on the rows before one went to production
 
 
@@ -69,7 +71,7 @@ class Promise:
     """
 
     passes: float  # the chance that a model that is no worse passes
-    width: float  # how far the measured value may be off in all uses
+    width: float | None  # how far the value may be off in all uses; None: too few rows
     drops: tuple[float, ...] = ()  # found (FAIL) on one use with each of POWERS
     rows_to_pass: int | None = None  # so that `passes` is POWERS[-1]; None: no number
     find: float = 0.0  # a drop that is twice the tolerance, or a point
@@ -93,22 +95,24 @@ def against_production(
     """The promise of `accuracy >= production.accuracy - tolerance`.
 
     With `slices`, their numbers of rows, that of the gate `per` their column: all must
-    pass for PASS, one is enough for FAIL at a share of the level; the drops and rows
-    are those of the smallest.
+    pass for PASS, one is enough for FAIL at a share of the level; the drops, and the
+    rows to find one, are those of the smallest.
     """
     parts = tuple(slices) or (setting.rows,)
     least, few = max(min(parts), 1), setting.disagreement
-    level = setting.level / len(parts)
+    level, margin = setting.level / len(parts), (-tolerance, setting.false_pass)
 
     def passes(rows: int) -> float:
-        return _chance(rows, few, 0.0, -tolerance, setting.false_pass)
+        """With so many rows in the smallest, and in proportion in the others."""
+        sizes = (max(round(part * rows / least), 1) for part in parts)
+        return _all(lambda size: _chance(size, few, 0.0, *margin), sizes)
 
     def fails(drop: float, rows: int) -> float:
         return _chance(rows, few, drop, tolerance, level)
 
     find = 2 * tolerance if tolerance > 0 else 0.01
     return Promise(
-        prod(passes(max(rows, 1)) for rows in parts),
+        passes(least),
         _z(level) * sqrt(few / least),
         tuple(_least_drop(lambda d: fails(d, least), tolerance, p) for p in POWERS),
         _least_rows(passes, few, tolerance, setting.false_pass),
@@ -118,6 +122,17 @@ def against_production(
         ),
         _cautions(setting, tolerance),
     ).of_more(setting.rows / least)
+
+
+def _all(chance: Callable[[int], float], parts: Iterable[int]) -> float:
+    """The chance that all parts pass: the more rows, the likelier, so some are told."""
+    together = 1.0
+    for part, often in sorted(Counter(parts).items()):
+        one = chance(part)
+        together *= one**often
+        if one > 1 - CLEAR or together < CLEAR:
+            break
+    return together
 
 
 def _chance(rows: int, few: float, gain: float, margin: float, alpha: float) -> float:
@@ -254,11 +269,7 @@ def against_number(
     else:
 
         def chance(rows: int) -> float:
-            def reaches(hits: int) -> bool:
-                return Proportion(hits, rows).reaches(bound, setting.false_pass)
-
-            least = bisect_left(range(rows + 1), True, key=reaches)
-            return float(stats.binom.sf(least - 1, rows, score))
+            return _reaching(rows, bound, score, setting.false_pass)
 
         passes = chance(setting.rows)
     smooth = (score * setting.rows + 1) / (setting.rows + 2)  # even a score of 1
@@ -272,6 +283,16 @@ def against_number(
         cautions=threshold_cautions(setting, bound, score, error),
         forecast="exact" if noise is None else "normal",
     )
+
+
+def _reaching(rows: int, bound: float, score: float, alpha: float) -> float:
+    """How often the binomial test says that a share, `score`, reaches `bound`."""
+
+    def reaches(hits: int) -> bool:
+        return Proportion(hits, rows).reaches(bound, alpha)
+
+    least = bisect_left(range(rows + 1), True, key=reaches)
+    return float(stats.binom.sf(least - 1, rows, score))
 
 
 def _above(gap: float, error: float) -> float:
@@ -307,6 +328,8 @@ def from_rows(setting: Setting, bound: float, known: Rows) -> Promise:
         else:
             found = against_number(own, bound, sample.estimate)
         return found.of_more(setting.rows / sample.rows)
+    if isnan(known.sample.estimate) or isinstance(sample, Proportion | Difference):
+        return Promise(0.0, None)  # no row counts
     level = setting.level
     now = 0.0 if known.paired else known.sample.estimate
     gap = now - bound
@@ -320,7 +343,7 @@ def from_rows(setting: Setting, bound: float, known: Rows) -> Promise:
         return known.error * sqrt(known.rows / rows)
 
     def passes(rows: int) -> float:
-        return _above(gap - reach(rows, setting.false_pass, 1), error(rows))
+        return passing(replace(setting, rows=rows), bound, known)
 
     def fails(drop: float, rows: int) -> float:
         return _above(drop - gap - reach(rows, level, -1), error(rows))
@@ -338,7 +361,7 @@ def from_rows(setting: Setting, bound: float, known: Rows) -> Promise:
         )
     return Promise(
         passes(rows),
-        far,
+        far if isfinite(far) else None,
         drops if isfinite(far) else (),
         _from(passes, rows) if gap > 0 else None,
         find,
@@ -347,6 +370,36 @@ def from_rows(setting: Setting, bound: float, known: Rows) -> Promise:
         "normal",
         "asymptotic" if known.asymptotic else "every size",
     )
+
+
+def passing(setting: Setting, bound: float, known: Rows) -> float:
+    """The chance that a model as good as now passes: that of `from_rows`."""
+    sample, alpha = known.sample.scaled(setting.rows, known.rows), setting.false_pass
+    if isinstance(sample, Proportion) and sample.rows:
+        return _reaching(sample.rows, bound, sample.estimate, alpha)
+    if isinstance(sample, Difference) and sample.rows:
+        few = max(sample.better + sample.worse, 1) / sample.rows
+        return _chance(sample.rows, few, 0.0, bound, alpha)
+    now = 0.0 if known.paired else known.sample.estimate
+    reach = sample.estimate - sample.interval(2 * alpha).low
+    error = known.error * sqrt(known.rows / setting.rows)
+    return _above(now - bound - reach, error)
+
+
+def rows_for_all(
+    setting: Setting, bound: float, found: Sequence[Rows], whole: int, start: int
+) -> int | None:
+    """The rows of the whole so that all of these slices pass, of what has `whole` now.
+
+    Looked for from `start` on.
+    """
+
+    def passes(rows: int) -> float:
+        parts = (max(round(known.rows * rows / whole), 1) for known in found)
+        each = zip(found, parts, strict=True)
+        return prod(passing(replace(setting, rows=n), bound, one) for one, n in each)
+
+    return _from(passes, start)
 
 
 def threshold_cautions(
