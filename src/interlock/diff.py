@@ -23,7 +23,7 @@ from interlock.attest.handover import locked
 from interlock.errors import EvidenceRefused, expecting
 from interlock.registry.records import Registry
 from interlock.registry.resolve import resolve
-from interlock.registry.results import find
+from interlock.registry.results import content, find
 from interlock.registry.store import read_each
 from interlock.source import LOCK, committed, history, inspect
 
@@ -243,7 +243,7 @@ def _metrics(registry: Registry, side: Side) -> Any:
         file = find(registry, side.manifest, evidence.files[METRICS], METRICS)
     except EvidenceRefused:  # it was never kept
         return None
-    return json.loads(b"".join(map(registry.chunk, file.chunks)))
+    return json.loads(content(registry, file))
 
 
 def _side_by_side(was: Any, now: Any) -> Evaluations:

@@ -122,7 +122,8 @@ def remove(registry: Registry, digits: str, roles: Sequence[str] = ROLES) -> Tru
     _, then = _next(registry, predicate, own)
     before = _signed(registry)
     _write(registry, vouching(predicate, _lost(registry, then, before)), own)
-    _vouch_late(registry, _signed(registry) - before)
+    if late := _signed(registry) - before:
+        _vouch_late(registry, late)
     return show(open_registry(registry.store.url))
 
 

@@ -23,7 +23,6 @@ import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -43,9 +42,8 @@ from interlock.attest.envelope import seal
 from interlock.attest.statement import ROWS, SHARES, USE, Statement, moment
 from interlock.canonical import canonical, parse
 from interlock.errors import CheckBroken, Unknown, expecting
-from interlock.parallel import in_order
 from interlock.registry.records import Registry, model_name
-from interlock.registry.store import read_required
+from interlock.registry.store import read_each, read_required
 from interlock.registry.transfer import Sender, fetch
 
 LEFT = ("use.json", "rows.u64")  # what an evaluation leaves to be entered
@@ -226,8 +224,8 @@ def related(entries: Mapping[str, Entry], rows: str) -> set[str]:
 def read_uses(registry: Registry, entries: Iterable[Entry]) -> list[Use]:
     """The uses of some sets, verified, in the order in which they were judged."""
     keys = [key for entry in entries for key in entry.uses]
-    records = in_order(partial(read_required, registry.store), keys)
-    found = map(partial(open_use, registry), keys, records)
+    records = read_each(registry.store, keys)
+    found = (open_use(registry, *each) for each in records.items())
     return sorted(found, key=lambda use: (moment(use.judged), use.key))
 
 
@@ -258,8 +256,8 @@ def fetch_rows(
 ) -> dict[str, Path]:
     """The digests of some sets as files below `folder`, verified."""
     keys = [rows_key(name, each) for each in sorted(wanted)]
-    records = in_order(partial(read_required, registry.store), keys)
-    files = [*map(partial(open_rows, registry), keys, records)]
+    records = read_each(registry.store, keys)
+    files = [open_rows(registry, *each) for each in records.items()]
     fetch(registry, files, folder)
     return {file.path: folder / file.path for file in files}
 
