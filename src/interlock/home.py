@@ -48,7 +48,7 @@ def note(kind: str, registry: str, *names: str) -> Path:
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """Hold off other processes that ask for the same lock file."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(lock.parent)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

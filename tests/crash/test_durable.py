@@ -41,8 +41,8 @@ class Disk:
         name, rest, _ = call.groups()
         opened = OPENED.match(rest)
         paths = [self.root / "project" / text for text in TEXT.findall(rest)]
-        if name.startswith("open") and "O_CREAT" in rest:
-            self.names.add(paths[0])
+        if name.startswith("open") and "O_CREAT" in rest:  # a lost lock loses nothing
+            self.names |= {path for path in paths[:1] if path.suffix != ".lock"}
         elif name.startswith(("write", "pwrite", "ftruncate")) and opened:
             self.bytes.add(PurePath(opened[1]))
         elif name in ("fsync", "fdatasync") and opened:
