@@ -138,6 +138,15 @@ def _taking(command: str, reference: str, target: str) -> tuple[str, ...]:
     return command, reference, *(() if command == "verify" else (f"{target}-model",))
 
 
+def test_who_has_released_believes_no_older_state(published: Project) -> None:
+    """A publisher never pulls, and is not to be put back either."""
+    published.learn(3.0)
+    published.publish()
+    _one(published, "channels/toy/staging/*-00000002.json").unlink()
+    answer = published.run("publish")
+    assert (answer.code, "older state" in _line(answer.err)) == (7, True)
+
+
 def _line(text: str) -> str:
     return " ".join(text.split())
 
@@ -374,8 +383,8 @@ def test_what_a_host_has_seen_is_not_forgotten_quietly(
 ) -> None:
     """A number that was changed refuses; it does not count as none."""
     published.run("pull", "toy@staging", "model")
-    (seen,) = (published.registry.parent / "seen").rglob("staging")
-    seen.write_bytes(garbage)
+    for seen in (published.registry.parent / "seen").rglob("staging"):
+        seen.write_bytes(garbage)
     assert published.run("pull", "toy@staging", "model").code == 7
 
 

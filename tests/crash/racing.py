@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from interlock.errors import Conflict
-from interlock.home import registry_url
+from interlock.home import home, registry_url
 from interlock.registry.access import open_registry, signer
 from interlock.registry.store import open_store
 from tests.crash.killing import run
@@ -117,6 +117,7 @@ def channel(rounds: int, *checkouts: str) -> Iterator[Any]:
     for _ in range(rounds):
         shutil.rmtree(registry)
         shutil.copytree(begun, registry)
+        shutil.rmtree(home() / "seen")  # of the round before
         at_once = together(*(lambda c=c: publish(c) for c in checkouts))
         told = [c for c, (code, _) in zip(checkouts, at_once, strict=True) if code]
         again = [publish(checkout) for checkout in told]

@@ -19,7 +19,7 @@ from interlock.attest.envelope import seal
 from interlock.attest.statement import SUMMARY, Statement, moment, timestamp
 from interlock.errors import BadConfiguration, Conflict, VerificationFailed, expecting
 from interlock.registry.records import Registry, model_name
-from interlock.registry.seen import highest, refuse_older
+from interlock.registry.seen import highest, refuse_older, remember
 from interlock.registry.store import read_each, read_required
 
 _OURS = "urn:interlock:"
@@ -197,13 +197,20 @@ def append(
     )
     statement = release.statement(__version__, registry.trust.sequence)
     where = release_key(release.name, release.channel, release.sequence)
-    if registry.store.create(where, seal(statement, key)):
-        return release
-    winner = open_release(registry, where, registry.store.read(where))
-    if winner.address == release.address:
-        return winner
-    raise Conflict(
-        f"to be the one who writes release {release.sequence} of {release.channel}",
-        f"{winner.actor} released {winner.name}@{winner.commit[:12]} just before",
-        "look at `interlock log`, and run the command again if it is still right",
-    )
+    if not registry.store.create(where, seal(statement, key)):
+        release = _same(
+            open_release(registry, where, registry.store.read(where)), draft
+        )
+    remember(registry.store.url, release.name, release.channel, release.sequence)
+    return release
+
+
+def _same(winner: Release, draft: Release) -> Release:
+    """The release that was first, where it is of the version that we would release."""
+    if winner.address != draft.address:
+        raise Conflict(
+            f"to be the one who writes release {winner.sequence} of {winner.channel}",
+            f"{winner.actor} released {winner.name}@{winner.commit[:12]} just before",
+            "look at `interlock log`, and run the command again if it is still right",
+        )
+    return winner
