@@ -23,9 +23,9 @@ from scipy.stats import norm, t
 from interlock.config import Evaluation
 from interlock.evaluation import betting
 from interlock.evaluation.batch import Batch
+from interlock.evaluation.catalogue import catalogue
 from interlock.evaluation.counts import fold, plan
 from interlock.evaluation.intervals import Interval
-from interlock.evaluation.metrics import catalogue
 from interlock.evaluation.moments import from_cells, of
 from interlock.evaluation.samples import Gain, Means, Quotient
 

@@ -178,7 +178,7 @@ def shown(alarms: Sequence[bool]) -> str:
 
 
 def _accuracy(counts: Counts) -> float:
-    from interlock.evaluation.metrics import catalogue
+    from interlock.evaluation.catalogue import catalogue
 
     metric = catalogue(_settings(PAIRED))["accuracy"]
     return metric.value(counts.whole, "candidate")

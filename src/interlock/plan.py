@@ -18,15 +18,17 @@ from interlock import config as configuration
 from interlock.config import Evaluation, Gate
 from interlock.errors import BadConfiguration, expecting
 from interlock.evaluation import gates, planning
+from interlock.evaluation.catalogue import catalogue
 from interlock.evaluation.counts import Counts
 from interlock.evaluation.gates import Condition
+from interlock.evaluation.group import Group
 from interlock.evaluation.intervals import Interval, Proportion
 from interlock.evaluation.latency import Ratios
-from interlock.evaluation.metrics import ROLES, Group, Mean, Metric, catalogue
+from interlock.evaluation.metrics import Mean, Metric
 from interlock.evaluation.planning import POWERS, Promise, Rows, Setting
 from interlock.evaluation.run import recount
 from interlock.evaluation.samples import is_asymptotic
-from interlock.evaluation.tables import Role
+from interlock.evaluation.tables import ROLES, Role
 
 MEASURED = ("evidence/nightly-eval/metrics.json", "evaluation/metrics.json")
 ROWS, DISAGREEMENT = 10_000, 0.05  # assumed where nothing was measured

@@ -13,10 +13,10 @@ from scipy import stats
 from interlock.config import Evaluation, Gate
 from interlock.errors import BadConfiguration
 from interlock.evaluation import gates
-from interlock.evaluation.gates import Condition, State, Verdict
-from interlock.evaluation.intervals import Difference, Proportion, Sample
 from interlock.evaluation.counts import WHOLE, Counts
-from interlock.evaluation.metrics import Group
+from interlock.evaluation.gates import Condition, State, Verdict
+from interlock.evaluation.group import Group
+from interlock.evaluation.intervals import Difference, Proportion, Sample
 from interlock.evaluation.tables import Table
 
 SLICES = ("carrier", "dep-hour", "the month")

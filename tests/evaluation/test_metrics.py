@@ -14,9 +14,11 @@ from sklearn import metrics as oracle
 
 from interlock.config import Evaluation
 from interlock.evaluation.batch import Batch
+from interlock.evaluation.catalogue import catalogue
 from interlock.evaluation.counts import MISSING, Counts, fold, plan
-from interlock.evaluation.metrics import ROLES, Group, catalogue
+from interlock.evaluation.group import Group
 from interlock.evaluation.moments import Moments
+from interlock.evaluation.tables import ROLES
 
 SETTINGS = Evaluation("", "", (), slices=("group",), clip={"log_loss": 2.0})
 JUDGED = [("log_loss", "group"), ("f1", "group"), ("f1", ""), ("brier", "")]

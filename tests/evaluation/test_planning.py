@@ -12,9 +12,10 @@ from scipy import stats
 from interlock.config import Evaluation, Gate
 from interlock.evaluation import gates, planning
 from interlock.evaluation.batch import Batch
+from interlock.evaluation.catalogue import catalogue
 from interlock.evaluation.counts import fold, plan
+from interlock.evaluation.group import Group
 from interlock.evaluation.intervals import Difference
-from interlock.evaluation.metrics import Group, catalogue
 from interlock.evaluation.planning import Setting
 from interlock.plan import _of, _rows
 from tests.evaluation.test_coverage import ALL, _rejected

@@ -13,8 +13,9 @@ from interlock.config import Evaluation, Score
 from interlock.errors import BadConfiguration
 from interlock.evaluation import ranking
 from interlock.evaluation.batch import Batch
+from interlock.evaluation.catalogue import catalogue
 from interlock.evaluation.counts import Counts, fold, plan
-from interlock.evaluation.metrics import ROLES, catalogue
+from interlock.evaluation.tables import ROLES
 
 CLASSES = ("cat", "dog", "eel", "fox")
 SETTINGS = {

@@ -13,9 +13,10 @@ from interlock.config import Evaluation, Gate, Score
 from interlock.errors import BadConfiguration
 from interlock.evaluation import gates
 from interlock.evaluation.batch import Batch
+from interlock.evaluation.catalogue import catalogue
 from interlock.evaluation.counts import Counts, fold, plan
 from interlock.evaluation.gates import State, Verdict
-from interlock.evaluation.metrics import Metric, catalogue
+from interlock.evaluation.metrics import Metric
 from interlock.evaluation.moments import of
 from interlock.evaluation.samples import Gain, Means, Normal, Quotient
 

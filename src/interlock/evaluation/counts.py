@@ -19,19 +19,14 @@ from interlock.config import Evaluation
 from interlock.evaluation import curves, fits, moments, ranking, repeats, tables
 from interlock.evaluation.batch import Batch
 from interlock.evaluation.betting import Masses
+from interlock.evaluation.catalogue import catalogue
 from interlock.evaluation.fits import Fit
-from interlock.evaluation.metrics import (
-    ROLES,
-    Fraction,
-    Group,
-    Mean,
-    Metric,
-    catalogue,
-)
+from interlock.evaluation.group import Group
+from interlock.evaluation.metrics import Fraction, Mean, Metric
 from interlock.evaluation.moments import Clusters, Floats, Integers, Moments, merged
 from interlock.evaluation.ranking import Places
 from interlock.evaluation.repeats import Repeats
-from interlock.evaluation.tables import Role, Table
+from interlock.evaluation.tables import ROLES, Role, Table
 
 Slice: TypeAlias = tuple[str, str]  # column, value
 

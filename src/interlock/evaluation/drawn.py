@@ -17,10 +17,11 @@ from interlock.evaluation import ranking
 from interlock.evaluation.curves import Scores
 from interlock.evaluation.fits import Fit, quantile
 from interlock.evaluation.gates import LEVEL
+from interlock.evaluation.group import Group
 from interlock.evaluation.intervals import Proportion
-from interlock.evaluation.metrics import ROLES, Group
 from interlock.evaluation.moments import Floats, totals
 from interlock.evaluation.samples import student
+from interlock.evaluation.tables import ROLES
 
 Record: TypeAlias = dict[str, Any]
 

@@ -22,10 +22,13 @@ from math import isfinite, isnan, nan
 from interlock.config import Evaluation, Gate
 from interlock.errors import BadConfiguration, CheckBroken
 from interlock.evaluation import multiplicity, wording
+from interlock.evaluation.catalogue import catalogue
 from interlock.evaluation.counts import Counts
+from interlock.evaluation.group import Group
 from interlock.evaluation.intervals import Interval, Sample
-from interlock.evaluation.metrics import ROLES, Group, Mean, Metric, catalogue
+from interlock.evaluation.metrics import Mean, Metric
 from interlock.evaluation.samples import is_asymptotic
+from interlock.evaluation.tables import ROLES
 
 LEVEL = 0.95  # of the intervals that are shown; the verdicts have levels of their own
 MOST_ROWS = 10**9

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from interlock.config import Evaluation
 from interlock.evaluation import drawn
+from interlock.evaluation.catalogue import catalogue, shown
 from interlock.evaluation.counts import Counts
 from interlock.evaluation.gates import (
     LEVEL,
@@ -20,9 +21,10 @@ from interlock.evaluation.gates import (
     overall,
     p_value,
 )
+from interlock.evaluation.group import Group
 from interlock.evaluation.intervals import Difference, Sample, mcnemar
 from interlock.evaluation.latency import Ratios
-from interlock.evaluation.metrics import Group, Metric, catalogue, shown
+from interlock.evaluation.metrics import Metric
 from interlock.evaluation.multiplicity import benjamini_hochberg
 from interlock.evaluation.samples import is_asymptotic
 from interlock.evaluation.tables import Role

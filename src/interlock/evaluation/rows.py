@@ -18,8 +18,8 @@ from interlock.config import Evaluation
 from interlock.errors import CheckBroken
 from interlock.evaluation import data
 from interlock.evaluation.batch import Array, Batch
-from interlock.evaluation.metrics import ROLES
 from interlock.evaluation.moments import Floats, Integers
+from interlock.evaluation.tables import ROLES
 
 SLICE = "slice."  # before a slice column's name in predictions.parquet
 SCORE = "score."  # before the model whose rows have this score

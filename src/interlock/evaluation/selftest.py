@@ -35,12 +35,12 @@ from interlock.errors import CheckBroken
 from interlock.evaluation import files, gates, latency, run
 from interlock.evaluation.gates import MEASURED, State, Verdict
 from interlock.evaluation.latency import Ratios
-from interlock.evaluation.metrics import ROLES
 from interlock.evaluation.moments import Integers
 from interlock.evaluation.predict import Models, Version
 from interlock.evaluation.record import Record
 from interlock.evaluation.repeats import ENOUGH
 from interlock.evaluation.rows import SCORE, SLICE
+from interlock.evaluation.tables import ROLES
 
 REPORT = "self-test.json"
 SEED = 20261123

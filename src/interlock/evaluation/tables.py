@@ -17,6 +17,7 @@ from interlock.evaluation.intervals import Difference, Proportion
 from interlock.evaluation.moments import Floats, Integers
 
 Role: TypeAlias = Literal["candidate", "production"]
+ROLES: tuple[Role, Role] = ("candidate", "production")
 Cell: TypeAlias = tuple[int, float, float]  # rows, sums of their weights and squares
 
 MOST_CELLS = 1_000_000  # of a dense count

@@ -26,8 +26,8 @@ from scipy import special
 from interlock.config import Evaluation, Watch
 from interlock.errors import BadConfiguration
 from interlock.evaluation import betting, rows
+from interlock.evaluation.catalogue import catalogue
 from interlock.evaluation.counts import fold, plan
-from interlock.evaluation.metrics import catalogue
 from interlock.evaluation.moments import Floats
 from interlock.evaluation.wording import percent
 from interlock.registry.ledger import Entry, Use, related
